@@ -1,0 +1,51 @@
+// The CPU side of the project, as the rest of it sees it: three partial derivatives of one trilinear form,
+//
+//     T(x, w, grad_y) = sum over n, co, ci, k, lo of  w[co, ci, k] * x[n, ci, li] * grad_y[n, co, lo]
+//
+// on raw pointers. Nothing here knows torch; arguments have been checked by the caller.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "../problem.h"
+
+namespace torch_conv1d::cpu {
+
+enum class DType { float32, float64, bfloat16, float16 };
+
+// A rank-3 tensor (n, channel, position) of any strides, counted in elements. An (N, L, C) tensor is a view
+// whose stride_c is 1; an expanded one has strides of 0.
+struct View {
+  const void* data;
+  int64_t stride_n, stride_c, stride_l;
+};
+struct MutableView {
+  void* data;
+  int64_t stride_n, stride_c, stride_l;
+};
+
+// y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
+void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y);
+
+// grad_x[n, ci, li] = sum over co, k of w[co, ci, k] * grad_y[n, co, lo]; positions that a padding mode repeats
+// are folded back. Writes every element of grad_x.
+void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w, MutableView grad_x);
+
+// grad_w[co, ci, k] = sum over n, lo of x[n, ci, li] * grad_y[n, co, lo], contiguous, and
+// grad_b[co] = sum over n, lo of grad_y[n, co, lo]. Either may be null.
+void grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, void* grad_w, void* grad_b);
+
+// Instruction sets compiled in that this machine can run, slowest first. "reference" (plain loops, any
+// problem) is always among them.
+std::vector<std::string> supported_instruction_sets();
+std::string active_instruction_set();
+// Overrides the choice for the process (also: environment variable TORCH_CONV1D_ISA, read once); "" restores
+// the automatic one. Throws std::invalid_argument for a name that is not supported.
+void set_instruction_set(const std::string& name);
+
+// What would run and why, one "name: value" a line, without running it.
+std::string explain(const Conv1dProblem& p, DType dtype);
+
+}  // namespace torch_conv1d::cpu

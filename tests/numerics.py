@@ -1,0 +1,97 @@
+"""How far a result may be from the exact one. Every tolerance of the tests comes from error_budget.
+
+A sum of T products makes T roundings, each at most half an epsilon of the partial sum it ends in. With operands of
+random sign a partial sum is about as large as ``scale``, the root of the sum of the squared products, or smaller, and
+the roundings are independent, so the error is a random walk of size epsilon * sqrt(T) * scale times a factor below 1.
+``scale`` is computed per element, by the same operation on squared operands: an output that reads nothing but zeros
+has no budget at all, and one at the border that reads little has a small one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import reference
+import torch
+from problems import Operands, Problem
+from torch import Tensor
+
+# Six standard deviations of the random walk (0.2 for the walk of a plain sum) with room for the growth of partial
+# sums beyond their typical size and for the tree of any other order of summation.
+SAFETY = 4.0
+
+
+@dataclass(frozen=True)
+class Expected:
+    """An exact result, the typical size of each of its elements, and how many products an element sums."""
+
+    name: str
+    value: Tensor
+    scale: Tensor
+    terms: int
+
+
+def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
+    """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of the result where sums are wider than it."""
+    sums_in = torch.float64 if dtype == torch.float64 else torch.float32
+    budget = SAFETY * torch.finfo(sums_in).eps * expected.terms**0.5 * expected.scale
+    if dtype != sums_in:
+        info = torch.finfo(dtype)
+        budget = budget + info.eps / 2 * (expected.value.abs() + budget) + info.smallest_normal * info.eps
+    return budget
+
+
+def expect_forward(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Expected:
+    squares = reference.forward(p, _squared(x), _squared(w), None if b is None else _squared(b))
+    terms = p.c_in // p.groups * p.kernel_size + (b is not None)
+    return Expected("forward", reference.forward(p, x, w, b), squares.sqrt(), terms)
+
+
+def expect_grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Expected:
+    squares = reference.grad_input(p, _squared(grad_y), _squared(w))
+    positions = reference.source_positions(p)
+    readers = positions[positions >= 0].bincount(minlength=1).max().item()
+    terms = p.c_out // p.groups * int(readers)
+    return Expected("grad_input", reference.grad_input(p, grad_y, w), squares.sqrt(), terms)
+
+
+def expect_grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Expected:
+    squares = reference.grad_weight(p, _squared(grad_y), _squared(x))
+    value = reference.grad_weight(p, grad_y, x)
+    return Expected("grad_weight", value, squares.sqrt(), p.n * p.l_out)
+
+
+def expect_grad_bias(p: Problem, grad_y: Tensor) -> Expected:
+    squares = reference.grad_bias(_squared(grad_y))
+    return Expected("grad_bias", reference.grad_bias(grad_y), squares.sqrt(), p.n * p.l_out)
+
+
+def expect_gradients(p: Problem, o: Operands) -> tuple[Expected, Expected, Expected]:
+    return (
+        expect_grad_input(p, o.grad_y, o.w),
+        expect_grad_weight(p, o.grad_y, o.x),
+        expect_grad_bias(p, o.grad_y),
+    )
+
+
+def assert_within_budget(
+    actual: Tensor, expected: Expected, *, other: Tensor | None = None, context: object = ""
+) -> None:
+    """`actual` is the exact result within the budget; or, given an `other` result with an error of
+    its own, that one within twice the budget."""
+    exact = expected.value if other is None else other.double()
+    assert actual.shape == exact.shape, f"{context} {expected.name}: shape {tuple(actual.shape)}"
+    budget = error_budget(expected, actual.dtype) * (1 if other is None else 2)
+    error = (actual.detach().cpu().double() - exact.cpu()).abs()
+    wrong = ~(error <= budget)  # a NaN is wrong
+    if wrong.any():
+        at = tuple(wrong.nonzero()[0].tolist())
+        raise AssertionError(
+            f"{context} {expected.name}: {int(wrong.sum())} of {wrong.numel()} elements are wrong; the first is {at}: "
+            f"{actual[at].item()} for {exact[at].item()}, error {error[at].item():.3g}, "
+            f"budget {budget[at].item():.3g}"
+        )
+
+
+def _squared(t: Tensor) -> Tensor:
+    return t.double().square()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch_conv1d
 from torch import Tensor
 from torch.nn import functional
 
+import torch_conv1d
 from benchmarks.workloads import Workload
 
 MODES = ("forward", "grad_input", "grad_weight", "train")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch_conv1d
 from torch import Tensor, nn
 from torch.nn import functional
 
+import torch_conv1d
 from benchmarks.timing import Call, Comparison, compare
 
 

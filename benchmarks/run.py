@@ -31,7 +31,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch_conv1d import _C
 
 from benchmarks.calls import (
     MODES,
@@ -44,6 +43,7 @@ from benchmarks.calls import (
 from benchmarks.overhead import measure_overhead
 from benchmarks.timing import Comparison, compare, copy_bytes_per_second, matmul_flops_per_second
 from benchmarks.workloads import Workload, load_workloads, parse_workload
+from torch_conv1d import _C
 
 DTYPES = {
     "float32": torch.float32,

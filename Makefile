@@ -1,0 +1,75 @@
+# make demo       set up and run the first example
+# make test       set up and run the whole test suite
+# make examples, make bench, make lint, make sanitize, make clean
+#
+# The set-up is a virtual environment in .venv with torch and this package, installed editable. A second
+# run reuses it; a changed source or another TORCH redoes only what depends on it.
+
+PYTHON ?= python3
+TORCH ?= 2.13.0
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Stamps: empty files whose dates say when a step was last done.
+TORCH_DONE := $(VENV)/torch-$(TORCH)
+BUILD_DONE := $(VENV)/extension-$(TORCH)
+TOOLS_DONE := $(VENV)/tools
+
+CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h')
+EXAMPLES := $(wildcard examples/*.py)
+
+.PHONY: demo test examples bench lint format sanitize clean
+.DELETE_ON_ERROR:
+
+demo: $(BUILD_DONE)
+	$(BIN)/python examples/01_quickstart.py
+
+test: $(BUILD_DONE) $(TOOLS_DONE)
+	$(BIN)/python -m pytest -q
+
+examples: $(BUILD_DONE) $(TOOLS_DONE)
+	@for example in $(EXAMPLES); do echo "--- $$example"; $(BIN)/python $$example || exit 1; done
+
+# Options: make bench BENCH="--mode train --threads 2"
+bench: $(BUILD_DONE)
+	$(BIN)/python -m benchmarks.run $(BENCH)
+
+lint: $(BUILD_DONE) $(TOOLS_DONE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run -Werror $(CPP)
+	$(BIN)/vulture --config vulture.toml
+
+format: $(TOOLS_DONE)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(CPP)
+
+sanitize:
+	$(MAKE) -C tests/kernels sanitize
+
+clean:
+	rm -rf $(VENV) build dist results *.egg-info python/*.egg-info
+	find python -name '*.so' -o -name _build_info.py | xargs rm -f
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(TORCH_DONE): | $(BIN)/python
+	@echo "--- torch $(TORCH) into $(VENV)"
+	rm -f $(VENV)/torch-* $(VENV)/extension-*
+	$(BIN)/python -m pip install torch==$(TORCH) 'setuptools>=77' ninja numpy
+	@touch $@
+
+$(TOOLS_DONE): requirements-dev.txt | $(TORCH_DONE)
+	@echo "--- test and lint tools into $(VENV)"
+	$(BIN)/python -m pip install -r requirements-dev.txt
+	@touch $@
+
+# ninja prints a line for each file; pip, which would hide them, then finds everything built.
+$(BUILD_DONE): $(TORCH_DONE) setup.py pyproject.toml $(filter csrc/%,$(CPP))
+	@echo "--- building the extension"
+	$(BIN)/python setup.py -q build_ext
+	$(BIN)/python -m pip install -q --no-build-isolation --no-deps -e .
+	@touch $@

@@ -47,7 +47,7 @@ format: $(TOOLS_DONE)
 	$(BIN)/clang-format -i $(CPP)
 
 sanitize:
-	$(MAKE) -C tests/kernels sanitize
+	$(MAKE) -C tests/kernels check
 
 clean:
 	rm -rf $(VENV) build dist results *.egg-info python/*.egg-info

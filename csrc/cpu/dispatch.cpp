@@ -1,24 +1,71 @@
-#include <stdexcept>
+#include "dispatch.h"
 
-#include "conv1d_cpu.h"
-#include "reference.h"
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace torch_conv1d::cpu {
 
-void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y) {
-  reference::forward(p, dtype, x, w, bias, y);
+extern const KernelTable kBaselineKernels;
+#if defined(__x86_64__)
+extern const KernelTable kAvx2Kernels, kWideKernels, kAvx512Kernels;
+#endif
+
+namespace {
+
+// Slowest first; the automatic choice is the last that is not for tests alone.
+std::vector<InstructionSet> find_supported() {
+  std::vector<InstructionSet> found{{"reference", nullptr}, {"baseline", &kBaselineKernels}};
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+    found.push_back({"wide", &kWideKernels});
+    found.push_back({"avx2", &kAvx2Kernels});
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+      found.push_back({"avx512", &kAvx512Kernels});
+  }
+#endif
+  return found;
 }
-void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w, MutableView grad_x) {
-  reference::grad_input(p, dtype, grad_y, w, grad_x);
+
+const std::vector<InstructionSet>& supported() {
+  static const std::vector<InstructionSet> sets = find_supported();
+  return sets;
 }
-void grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, void* grad_w, void* grad_b) {
-  reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
+
+const InstructionSet* find(const std::string& name) {
+  if (name.empty()) return &supported().back();
+  std::string names;
+  for (const InstructionSet& set : supported()) {
+    if (name == set.name) return &set;
+    names += names.empty() ? set.name : std::string(", ") + set.name;
+  }
+  throw std::invalid_argument("instruction set: expected one of " + names + ", got '" + name + "'");
 }
-std::vector<std::string> supported_instruction_sets() { return {"reference"}; }
-std::string active_instruction_set() { return "reference"; }
-void set_instruction_set(const std::string& name) {
-  if (!name.empty() && name != "reference") throw std::invalid_argument("instruction set: expected reference, got " + name);
+
+std::atomic<const InstructionSet*>& selected() {
+  static std::atomic<const InstructionSet*> set = [] {
+    const char* name = std::getenv("TORCH_CONV1D_ISA");
+    return find(name ? name : "");
+  }();
+  return set;
 }
-std::string explain(const Conv1dProblem&, DType) { return "algorithm: reference\n"; }
+
+}  // namespace
+
+const InstructionSet& active() { return *selected().load(std::memory_order_relaxed); }
+
+std::vector<std::string> supported_instruction_sets() {
+  std::vector<std::string> names;
+  for (const InstructionSet& set : supported()) names.push_back(set.name);
+  return names;
+}
+
+std::string active_instruction_set() { return active().name; }
+
+void set_instruction_set(const std::string& name) { selected() = find(name); }
 
 }  // namespace torch_conv1d::cpu

@@ -8,7 +8,6 @@
 #include "conv1d_cpu.h"
 
 namespace torch_conv1d::cpu {
-namespace {
 
 struct BFloat16 {
   uint16_t bits;
@@ -16,6 +15,9 @@ struct BFloat16 {
 struct Float16 {
   uint16_t bits;
 };
+
+// Internal linkage: each instruction set compiles its own copy, and none can replace another's at link time.
+namespace {
 
 inline float bits_to_float(uint32_t bits) {
   float value;

@@ -1,0 +1,292 @@
+// forward and grad_input: the block loops around the correlate tile.
+//
+//   pack the weights once: [group][row tile][phase][channel][tap][row of the tile]
+//   for every item (samples, groups, positions, row tiles), in parallel:
+//     pack a panel of the source for each sample
+//     for a few row tiles at a time, for each sample, for each phase:
+//       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers
+//       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
+#include "correlate.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "dispatch.h"
+#include "padding.h"
+#include "panel.h"
+#include "parallel.h"
+#include "plan.h"
+#include "scratch.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// Results that are not written in place are collected up to this size, so that a transposition finds several rows.
+constexpr int64_t kResultBytes = 32 << 10;
+// The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
+constexpr int64_t kTileElements = 512;
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
+
+// Positions [begin, end) of the result, and the q of the panel that gives them.
+struct Range {
+  int64_t begin, end;
+  int64_t q0, q_len;
+};
+
+template <class E>
+class CorrelateCall {
+  using T = SumOf<E>;
+
+ public:
+  CorrelateCall(
+      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
+      : c_(c),
+        kernels_(arithmetic_kernels<E>(table)),
+        copy_(copy_kernels<E>(table)),
+        source_(source),
+        out_(out),
+        in_place_(std::is_same_v<E, T> && c.phases == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
+        plan_(plan_correlation(
+            c, sizeof(T), source.stride_l == 1 && out.stride_l == 1,
+            {kernels_.lanes, kernels_.correlate_rows, l2_cache_bytes(), num_threads()})),
+        layout_(c, plan_.q_block, kernels_.lanes),
+        // One row a group and all taps in one phase: the packed order is the stored one.
+        stored_as_packed_(std::is_same_v<E, T> && c.rows == 1 && c.phases == 1),
+        packed_(stored_as_packed_ ? 0 : c.groups * c.rows * c.channels * c.taps),
+        init_(bias ? c.groups * c.rows : 0),
+        weights_(packed_.data()),
+        inits_(bias ? init_.data() : nullptr) {
+    if (bias) copy_.in({init_.data(), 0, 1, static_cast<const E*>(bias), 0, 1, 1, c.groups * c.rows});
+    if (stored_as_packed_)
+      weights_ = static_cast<const T*>(w);
+    else
+      pack_weights(static_cast<const E*>(w));
+  }
+
+  void run() const {
+    const int64_t tile_blocks = ceil_div(plan_.row_tiles, plan_.tile_block);
+    const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block);
+    const int64_t group_blocks = ceil_div(c_.groups, plan_.group_block);
+    const int64_t items = ceil_div(c_.n, plan_.n_block) * group_blocks * q_blocks * tile_blocks;
+    parallel_for(items, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        int64_t rest = item;
+        const int64_t tile0 = rest % tile_blocks * plan_.tile_block;
+        const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan_.q_block;
+        const int64_t group0 = (rest /= q_blocks) % group_blocks * plan_.group_block;
+        const int64_t n0 = rest / group_blocks * plan_.n_block;
+        Item(*this, n0, group0, q0, tile0).run();
+      }
+    });
+  }
+
+ private:
+  void pack_weights(const E* w) const {
+    parallel_for(c_.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
+        const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
+        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
+        for (int64_t phase = 0; phase < c_.phases; ++phase)
+          for (int64_t channel = 0; channel < c_.channels; ++channel) {
+            const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+            for (int64_t t = layout_.phase_begin[phase]; t < layout_.phase_begin[phase + 1]; ++t)
+              for (int64_t r = 0; r < rows; ++r) *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[t]]);
+          }
+      }
+    });
+  }
+
+  // What one thread does between two looks at the queue.
+  class Item {
+   public:
+    Item(const CorrelateCall& call, int64_t n0, int64_t group0, int64_t q0, int64_t tile0)
+        : call_(call),
+          c_(call.c_),
+          n0_(n0),
+          samples_(std::min(call.plan_.n_block, c_.n - n0)),
+          group0_(group0),
+          groups_(std::min(call.plan_.group_block, c_.groups - group0)),
+          tile0_(tile0),
+          tiles_(std::min(call.plan_.tile_block, call.plan_.row_tiles - tile0)),
+          ranges_(ranges_of_block(q0)),
+          panel_size_(groups_ * c_.channels * call.layout_.row),
+          panels_(int64_t(ranges_.size()) * samples_ * panel_size_),
+          result_row_(call.layout_.padded(call.plan_.q_block)),
+          chunk_(chunk_of_tiles()),
+          result_(call.in_place_ ? 0 : chunk_ * call.kernels_.correlate_rows * result_row_) {}
+
+    void run() const {
+      for (size_t i = 0; i < ranges_.size(); ++i)
+        for (int64_t n = 0; n < samples_; ++n)
+          pack_panel<E>(
+              c_, call_.layout_, call_.copy_, call_.source_, n0_ + n, group0_ * c_.channels, groups_ * c_.channels,
+              ranges_[i].q0, ranges_[i].q_len, panel(i, n));
+      for (int64_t first = 0; first < groups_ * tiles_; first += chunk_)
+        for (int64_t n = 0; n < samples_; ++n) run_chunk(first, std::min(first + chunk_, groups_ * tiles_), n);
+    }
+
+   private:
+    // The block itself, then the positions outside the result that fold back into it.
+    std::vector<Range> ranges_of_block(int64_t q0) const {
+      const int64_t q_len = std::min(call_.plan_.q_block, c_.q_total() - q0);
+      const Range block{q0 * c_.phases, std::min((q0 + q_len) * c_.phases, c_.out_length), q0, q_len};
+      std::vector<Range> ranges{block};
+      const auto add_outside = [&](int64_t begin, int64_t end) {
+        const auto folds = [&](int64_t position) {
+          const int64_t target = padded_source(position, c_.out_length, c_.fold);
+          return target >= block.begin && target < block.end;
+        };
+        while (begin < end && !folds(begin)) ++begin;
+        while (begin < end && !folds(end - 1)) --end;
+        const int64_t last_q = floor_div(end - 1, c_.phases) + 1;
+        for (int64_t q = floor_div(begin, c_.phases); begin < end && q < last_q; q += call_.plan_.q_block) {
+          const int64_t length = std::min(call_.plan_.q_block, last_q - q);
+          ranges.push_back(
+              {std::max(begin, q * c_.phases), std::min(end, (q + length) * c_.phases), q, length});
+        }
+      };
+      add_outside(-c_.fold_left, 0);
+      add_outside(c_.out_length, c_.out_length + c_.fold_right);
+      return ranges;
+    }
+
+    int64_t chunk_of_tiles() const {
+      const int64_t tile_bytes = call_.kernels_.correlate_rows * result_row_ * int64_t(sizeof(T));
+      return call_.in_place_ ? 1 : std::clamp<int64_t>(kResultBytes / tile_bytes, 1, groups_ * tiles_);
+    }
+
+    T* panel(size_t range, int64_t n) const { return panels_.data() + (int64_t(range) * samples_ + n) * panel_size_; }
+
+    // Tiles are numbered through the groups of the item, so that their rows are consecutive channels of the result.
+    int64_t first_row(int64_t tile) const {
+      return (group0_ + tile / tiles_) * c_.rows + call_.plan_.row_begin(c_, tile0_ + tile % tiles_);
+    }
+    int64_t row_count(int64_t tile) const {
+      const int64_t t = tile0_ + tile % tiles_;
+      return call_.plan_.row_begin(c_, t + 1) - call_.plan_.row_begin(c_, t);
+    }
+
+    void run_chunk(int64_t first, int64_t last, int64_t n) const {
+      const int64_t row0 = first_row(first), rows = first_row(last - 1) + row_count(last - 1) - row0;
+      const Range& block = ranges_[0];
+      E* out = static_cast<E*>(call_.out_.data) + (n0_ + n) * call_.out_.stride_n + row0 * call_.out_.stride_c;
+      if constexpr (std::is_same_v<E, T>)
+        if (call_.in_place_) {
+          compute(first, last, 0, panel(0, n), block.q_len, out + block.q0, call_.out_.stride_c, block.q_len);
+          return;
+        }
+      const std::vector<T> outside = compute_outside(first, last, rows, n);
+      for (int64_t phase = 0; phase < c_.phases; ++phase) {
+        compute(first, last, phase, panel(0, n), block.q_len, result_.data(), result_row_, result_row_);
+        fold_back(outside, phase, rows);
+        const int64_t begin = block.begin + phase;
+        call_.copy_.out({out + begin * call_.out_.stride_l, call_.out_.stride_c, c_.phases * call_.out_.stride_l,
+                         result_.data(), result_row_, 1, rows, ceil_div(block.end - begin, c_.phases)});
+      }
+    }
+
+    // One sum for each (position outside, row), in the order of ranges_.
+    std::vector<T> compute_outside(int64_t first, int64_t last, int64_t rows, int64_t n) const {
+      std::vector<T> sums;
+      for (size_t i = 1; i < ranges_.size(); ++i) {
+        const Range& range = ranges_[i];
+        const size_t base = sums.size();
+        sums.resize(base + size_t((range.end - range.begin) * rows));
+        for (int64_t phase = 0; phase < c_.phases; ++phase) {
+          compute(first, last, phase, panel(i, n), range.q_len, result_.data(), result_row_, result_row_);
+          for (int64_t q = 0; q < range.q_len; ++q) {
+            const int64_t position = (range.q0 + q) * c_.phases + phase;
+            if (position < range.begin || position >= range.end) continue;
+            for (int64_t r = 0; r < rows; ++r)
+              sums[base + size_t((position - range.begin) * rows + r)] = result_[r * result_row_ + q];
+          }
+        }
+      }
+      return sums;
+    }
+
+    void fold_back(const std::vector<T>& outside, int64_t phase, int64_t rows) const {
+      const T* sum = outside.data();
+      for (size_t i = 1; i < ranges_.size(); ++i)
+        for (int64_t position = ranges_[i].begin; position < ranges_[i].end; ++position, sum += rows) {
+          const int64_t target = padded_source(position, c_.out_length, c_.fold);
+          if (target % c_.phases != phase) continue;
+          for (int64_t r = 0; r < rows; ++r) result_[r * result_row_ + target / c_.phases - ranges_[0].q0] += sum[r];
+        }
+    }
+
+    // Rows of tiles [first, last) at one phase: q_len positions of each, in rows of `out` with room for `room`.
+    void compute(
+        int64_t first, int64_t last, int64_t phase, const T* panel, int64_t q_len, T* out, int64_t out_row,
+        int64_t room) const {
+      const auto& kernels = call_.kernels_;
+      const int64_t tap0 = call_.layout_.phase_begin[phase], taps = call_.layout_.phase_begin[phase + 1] - tap0;
+      for (int64_t tile = first; tile < last; ++tile) {
+        const int64_t row = first_row(tile), rows = row_count(tile);
+        const T* x = panel + tile / tiles_ * c_.channels * call_.layout_.row;
+        const T* w = call_.weights_ + row * c_.channels * c_.taps + tap0 * c_.channels * rows;
+        T* to = out + (row - first_row(first)) * out_row;
+        for (int64_t i = 0; i < q_len;) {
+          const int64_t vectors = std::min(kernels.correlate_vectors[rows], ceil_div(q_len - i, kernels.lanes));
+          const int64_t width = vectors * kernels.lanes;
+          const int64_t tiles = std::min(std::max<int64_t>((q_len - i) / width, 1), (room - i) / width);
+          alignas(64) T edge[kTileElements];
+          CorrelateArgs<T> args{x + i, call_.layout_.row, call_.layout_.tap_at.data() + tap0, w, c_.channels, taps,
+                                call_.inits_ ? call_.inits_ + row : nullptr, to + i, out_row, tiles};
+          if (tiles == 0) {  // the last tile reaches beyond the row
+            args.out = edge;
+            args.out_row = width;
+            args.tiles = 1;
+          }
+          kernels.correlate[rows][vectors](args);
+          if (tiles == 0)
+            for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
+          i += args.tiles * width;
+        }
+      }
+    }
+
+    const CorrelateCall& call_;
+    const Correlation& c_;
+    const int64_t n0_, samples_, group0_, groups_, tile0_, tiles_;
+    const std::vector<Range> ranges_;
+    const int64_t panel_size_;
+    const Scratch<T> panels_;
+    const int64_t result_row_, chunk_;
+    const Scratch<T> result_;
+  };
+
+  const Correlation& c_;
+  const ArithmeticKernels<T>& kernels_;
+  const CopyKernels<E>& copy_;
+  const View source_;
+  const MutableView out_;
+  const bool in_place_;
+  const CorrelationPlan plan_;
+  const PanelLayout layout_;
+  const bool stored_as_packed_;
+  const Scratch<T> packed_;
+  const Scratch<T> init_;
+  const T* weights_;
+  const T* inits_;
+};
+
+}  // namespace
+
+void correlate(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
+  with_element(dtype, [&](auto element) { CorrelateCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+}
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,51 @@
+#include "correlation.h"
+
+namespace torch_conv1d::cpu {
+
+Correlation forward_correlation(const Conv1dProblem& p) {
+  Correlation c;
+  c.n = p.n;
+  c.groups = p.groups;
+  c.rows = p.c_out_per_group();
+  c.channels = p.c_in_per_group();
+  c.taps = p.kernel_size;
+  c.source_length = p.l_in;
+  c.source_stride = p.stride;
+  c.source_padding = p.padding_mode;
+  c.out_length = p.l_out;
+  c.phases = 1;
+  c.first = -p.pad_left;
+  c.step = p.dilation;
+  c.w_row = c.channels * c.taps;
+  c.w_group = c.rows * c.w_row;
+  c.w_channel = c.taps;
+  c.fold_left = c.fold_right = 0;
+  c.fold = PaddingMode::zeros;
+  return c;
+}
+
+Correlation grad_input_correlation(const Conv1dProblem& p) {
+  Correlation c;
+  c.n = p.n;
+  c.groups = p.groups;
+  c.rows = p.c_in_per_group();
+  c.channels = p.c_out_per_group();
+  c.taps = p.kernel_size;
+  c.source_length = p.l_out;
+  c.source_stride = 1;
+  c.source_padding = PaddingMode::zeros;
+  c.out_length = p.l_in;
+  c.phases = p.stride;
+  c.first = p.pad_left;
+  c.step = -p.dilation;
+  c.w_row = c.taps;
+  c.w_channel = c.rows * c.taps;
+  c.w_group = c.channels * c.w_channel;
+  const bool folds = p.padding_mode != PaddingMode::zeros;
+  c.fold_left = folds ? p.pad_left : 0;
+  c.fold_right = folds ? p.pad_right : 0;
+  c.fold = p.padding_mode;
+  return c;
+}
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,45 @@
+// forward and grad_input as one operation. For rows r (channels of the result) of every group,
+//
+//     out[q * phases + phase] = init + sum over channels c, taps k of this phase of
+//                               w[r, c, k] * source[c, q * source_stride + offset(k)]
+//
+// forward     rows = output channels, source = x:       one phase, source_stride = stride, offset = k*dilation - pad_left
+// grad_input  rows = input channels,  source = grad_y:  stride phases, source_stride = 1. With li = q*stride + phase the
+//             identity of problem.h gives lo = q + (phase + pad_left - k*dilation) / stride, for the taps that divide.
+//
+// so a strided convolution never meets an inserted zero: its grad_input is `stride` small dense ones, interleaved.
+#pragma once
+
+#include "conv1d_cpu.h"
+
+namespace torch_conv1d::cpu {
+
+struct Correlation {
+  int64_t n, groups;
+  int64_t rows, channels;  // per group
+  int64_t taps;
+  int64_t source_length, source_stride;
+  PaddingMode source_padding;  // what stands outside the source
+  int64_t out_length, phases;
+  // Tap k starts at first + k * step, counted in steps of 1 / phases of a source position.
+  int64_t first, step;
+  // Weight (group, row, channel, k) is at w[group * w_group + row * w_row + channel * w_channel + k].
+  int64_t w_group, w_row, w_channel;
+  // Positions of the result outside [0, out_length), which a padding mode folds back into it.
+  int64_t fold_left, fold_right;
+  PaddingMode fold;
+
+  int64_t phase(int64_t k) const {
+    const int64_t rest = -(first + k * step) % phases;
+    return rest < 0 ? rest + phases : rest;
+  }
+  int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
+  // Number of q that cover [0, out_length).
+  int64_t q_total() const { return (out_length + phases - 1) / phases; }
+  double multiply_adds() const { return double(n) * groups * rows * channels * taps * q_total(); }
+};
+
+Correlation forward_correlation(const Conv1dProblem& p);
+Correlation grad_input_correlation(const Conv1dProblem& p);
+
+}  // namespace torch_conv1d::cpu

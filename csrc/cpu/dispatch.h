@@ -1,0 +1,42 @@
+// Which instruction set runs: chosen once by cpuid, never by the machine that built the package.
+#pragma once
+
+#include "kernel_table.h"
+
+namespace torch_conv1d::cpu {
+
+struct InstructionSet {
+  const char* name;
+  const KernelTable* kernels;  // null: the reference loops
+};
+
+const InstructionSet& active();
+
+// The two parts of a table that a call on elements of type E uses.
+template <class E>
+const ArithmeticKernels<SumOf<E>>& arithmetic_kernels(const KernelTable& table) {
+  if constexpr (sizeof(SumOf<E>) == sizeof(double))
+    return table.float64;
+  else
+    return table.float32;
+}
+template <class E>
+const CopyKernels<E>& copy_kernels(const KernelTable& table);
+template <>
+inline const CopyKernels<float>& copy_kernels(const KernelTable& table) {
+  return table.copy_float32;
+}
+template <>
+inline const CopyKernels<double>& copy_kernels(const KernelTable& table) {
+  return table.copy_float64;
+}
+template <>
+inline const CopyKernels<BFloat16>& copy_kernels(const KernelTable& table) {
+  return table.copy_bfloat16;
+}
+template <>
+inline const CopyKernels<Float16>& copy_kernels(const KernelTable& table) {
+  return table.copy_float16;
+}
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,56 @@
+// The plan in words.
+#include <sstream>
+
+#include "conv1d_cpu.h"
+#include "dispatch.h"
+#include "parallel.h"
+#include "plan.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+void explain_correlation(
+    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine,
+    const int64_t* vectors) {
+  const CorrelationPlan plan = plan_correlation(c, sum_bytes, true, machine);
+  const int64_t rows = plan.row_begin(c, 1);
+  out << name << ".algorithm: correlate\n"
+      << name << ".tile: " << rows << " channels x " << vectors[rows] * machine.lanes << " positions\n"
+      << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions " << plan.q_block
+      << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
+      << name << ".reason: " << c.rows << " rows a group in tiles of at most " << machine.max_rows << "; a panel of "
+      << c.channels << " channels of " << PanelLayout(c, plan.q_block, machine.lanes).row << " elements fits "
+      << (c.phases > 1 ? "its cache; one dense correlation for each phase of the stride" : "its cache") << "\n";
+}
+
+}  // namespace
+
+std::string explain(const Conv1dProblem& p, DType dtype) {
+  std::ostringstream out;
+  out << "problem: " << to_string(p) << "\ninstruction_set: " << active().name << "\n";
+  if (!active().kernels) {
+    out << "algorithm: reference\nreason: the instruction set \"reference\" was selected\n";
+    return out.str();
+  }
+  const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
+    const Machine machine{kernels.lanes, kernels.correlate_rows, l2_cache_bytes(), num_threads()};
+    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
+    const GradWeightPlan plan = plan_grad_weight(p, sum_bytes, machine);
+    const ReductionPlan& r = plan.reduction;
+    out << "grad_weight.algorithm: " << (r.lanes_are_positions ? "dot" : "outer") << "\n"
+        << "grad_weight.reduction: " << r.blocks << " blocks of " << r.runs << " x " << r.length << " positions in "
+        << r.parts << " parts\n"
+        << "grad_weight.blocks: groups " << plan.group_block << ", output channels " << plan.co_block
+        << ", input channels " << plan.ci_block << "\n"
+        << "grad_weight.reason: " << p.c_out_per_group() << " output channels a group "
+        << (r.lanes_are_positions ? "do not fill a vector, so lanes are positions\n" : "fill vectors, so lanes are output channels\n");
+  };
+  if (dtype == DType::float64)
+    explain_for(active().kernels->float64, 8);
+  else
+    explain_for(active().kernels->float32, 4);
+  return out.str();
+}
+
+}  // namespace torch_conv1d::cpu

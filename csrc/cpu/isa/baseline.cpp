@@ -1,0 +1,17 @@
+// Any x86-64 or AArch64 machine: 16-byte vectors. On x86-64 that is SSE2: 16 registers and no fused multiply-add, so
+// the results differ in their last bits from those of the other instruction sets.
+#define VECTOR_BYTES 16
+#include "../kernels/table.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+struct Budget {
+  static constexpr int correlate_vectors[] = {8, 5, 3, 3, 2, 2};  // rows x vectors <= 12, of 16 registers
+  static constexpr int outer_rows = 6, outer_vectors = 2;
+  static constexpr int dot_taps[] = {3, 1};  // a pair takes 4 registers
+};
+}  // namespace
+
+extern const KernelTable kBaselineKernels;
+constexpr KernelTable kBaselineKernels = make_table<Budget>();
+}  // namespace torch_conv1d::cpu

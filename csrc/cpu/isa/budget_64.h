@@ -1,0 +1,13 @@
+// The register budget of 64-byte vectors with 32 registers: tiles of 24 sums, few loads for each FMA.
+#define VECTOR_BYTES 64
+#include "../kernels/table.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+struct Budget {
+  static constexpr int correlate_vectors[] = {8, 8, 8, 6, 4, 4, 3, 3};
+  static constexpr int outer_rows = 12, outer_vectors = 2;
+  static constexpr int dot_taps[] = {12, 8, 6, 5};  // a pair takes 1 register
+};
+}  // namespace
+}  // namespace torch_conv1d::cpu

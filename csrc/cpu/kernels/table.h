@@ -1,0 +1,74 @@
+// Fills a KernelTable from the register budget of an instruction set, a type with
+//   correlate_vectors[]  vectors of a correlate tile of 1, 2, ... rows
+//   outer_rows, outer_vectors
+//   dot_taps[]           taps of a dot tile of 1, 2, ... rows
+#pragma once
+
+#include "copy.h"
+#include "correlate.h"
+#include "dot.h"
+#include "outer.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+template <class V, int N>
+constexpr int count(const V (&)[N]) {
+  return N;
+}
+
+template <class T, int Rows, int Vectors>
+constexpr void fill_correlate(ArithmeticKernels<T>& table) {
+  table.correlate[Rows][Vectors] = &correlate<T, Rows, Vectors>;
+  if constexpr (Vectors > 1) fill_correlate<T, Rows, Vectors - 1>(table);
+}
+template <class T, int Rows, int Vectors>
+constexpr void fill_outer(ArithmeticKernels<T>& table) {
+  table.outer[Rows][Vectors] = &outer<T, Rows, Vectors>;
+  if constexpr (Vectors > 1) fill_outer<T, Rows, Vectors - 1>(table);
+}
+template <class T, int Rows, int Taps>
+constexpr void fill_dot(ArithmeticKernels<T>& table) {
+  table.dot[Rows][Taps] = &dot<T, Rows, Taps>;
+  if constexpr (Taps > 1) fill_dot<T, Rows, Taps - 1>(table);
+}
+
+template <class T, class Budget, int Rows = 1>
+constexpr void fill(ArithmeticKernels<T>& table) {
+  if constexpr (Rows <= count(Budget::correlate_vectors)) {
+    table.correlate_rows = Rows;
+    table.correlate_vectors[Rows] = Budget::correlate_vectors[Rows - 1];
+    fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
+  }
+  if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
+  if constexpr (Rows <= count(Budget::dot_taps)) {
+    table.dot_rows = Rows;
+    table.dot_taps[Rows] = Budget::dot_taps[Rows - 1];
+    fill_dot<T, Rows, Budget::dot_taps[Rows - 1]>(table);
+  }
+  if constexpr (Rows < ArithmeticKernels<T>::kMaxRows) fill<T, Budget, Rows + 1>(table);
+}
+
+template <class T, class Budget>
+constexpr ArithmeticKernels<T> arithmetic() {
+  ArithmeticKernels<T> table{};
+  table.lanes = kLanes<T>;
+  table.outer_rows = Budget::outer_rows;
+  table.outer_vectors = Budget::outer_vectors;
+  fill<T, Budget>(table);
+  return table;
+}
+
+template <class E>
+constexpr CopyKernels<E> copies() {
+  return {&copy<SumOf<E>, E>, &copy<E, SumOf<E>>};
+}
+
+template <class Budget>
+constexpr KernelTable make_table() {
+  return {arithmetic<float, Budget>(), arithmetic<double, Budget>(), copies<float>(),
+          copies<double>(),            copies<BFloat16>(),           copies<Float16>()};
+}
+
+}  // namespace
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,55 @@
+// Selection is a pure function of the problem and of a few facts of the machine; it runs nothing, and says why.
+//
+// Plans decide what is computed when and by whom, never the order of a sum: results do not depend on them.
+#pragma once
+
+#include <string>
+
+#include "correlation.h"
+#include "panel.h"
+
+namespace torch_conv1d::cpu {
+
+struct Machine {
+  int64_t lanes;
+  int64_t max_rows;  // of a correlate tile
+  int64_t l2_bytes;
+  int64_t threads;
+};
+
+// Blocks of one forward or grad_input call. An item of work covers n_block samples, group_block groups, q_block
+// positions (of every phase) and tile_block row tiles of each group.
+struct CorrelationPlan {
+  int64_t row_tiles;  // of a group; their heights differ by one at most
+  int64_t n_block, group_block, q_block, tile_block;
+  bool worth_threads;
+
+  int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
+};
+
+CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool unit_stride, const Machine& machine);
+
+// How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
+// problem alone: not from the machine, its caches or its threads.
+struct ReductionPlan {
+  bool lanes_are_positions;  // the dot tile; otherwise the outer tile, whose lanes are output channels
+  int64_t runs, length;      // a block is `length` positions of each of `runs` samples
+  int64_t blocks_per_sample, blocks;
+  int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
+};
+
+// The blocks of the result; they change no sum. An item of work is one part of the reduction for group_block groups,
+// co_block output channels and ci_block input channels of each.
+struct GradWeightPlan {
+  ReductionPlan reduction;
+  int64_t group_block, co_block, ci_block;
+  bool worth_threads;
+};
+
+ReductionPlan plan_reduction(const Conv1dProblem& p);
+GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, const Machine& machine);
+
+// Size of the second-level cache of a core, in bytes.
+int64_t l2_cache_bytes();
+
+}  // namespace torch_conv1d::cpu

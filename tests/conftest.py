@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-import torch_conv1d
+
 from torch_conv1d import _C
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)

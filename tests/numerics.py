@@ -1,10 +1,11 @@
 """How far a result may be from the exact one. Every tolerance of the tests comes from error_budget.
 
-A sum of T products makes T roundings, each at most half an epsilon of the partial sum it ends in. With operands of
-random sign a partial sum is about as large as ``scale``, the root of the sum of the squared products, or smaller, and
-the roundings are independent, so the error is a random walk of size epsilon * sqrt(T) * scale times a factor below 1.
-``scale`` is computed per element, by the same operation on squared operands: an output that reads nothing but zeros
-has no budget at all, and one at the border that reads little has a small one.
+A sum of T products makes T roundings, each at most half an epsilon of the partial sum it ends in.
+With operands of random sign a partial sum is about as large as ``scale``, the root of the sum of
+the squared products, or smaller, and the roundings are independent, so the error is a random walk
+of size epsilon * sqrt(T) * scale times a factor below 1. ``scale`` is computed per element, by the
+same operation on squared operands: an output that reads nothing but zeros has no budget at all, and
+one at the border that reads little has a small one.
 """
 
 from __future__ import annotations
@@ -16,14 +17,15 @@ import torch
 from problems import Operands, Problem
 from torch import Tensor
 
-# Six standard deviations of the random walk (0.2 for the walk of a plain sum) with room for the growth of partial
-# sums beyond their typical size and for the tree of any other order of summation.
+# The walk of a plain sum has a standard deviation of 0.2: T roundings, each uniform within half an
+# epsilon of a partial sum that grows with the root of its length. 4 leaves room for partial sums
+# beyond their typical size and for any other order of summation, and none for a lost product.
 SAFETY = 4.0
 
 
 @dataclass(frozen=True)
 class Expected:
-    """An exact result, the typical size of each of its elements, and how many products an element sums."""
+    """An exact result, the typical size of each element, and how many products an element sums."""
 
     name: str
     value: Tensor
@@ -32,12 +34,16 @@ class Expected:
 
 
 def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
-    """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of the result where sums are wider than it."""
+    """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of a narrower result."""
     sums_in = torch.float64 if dtype == torch.float64 else torch.float32
     budget = SAFETY * torch.finfo(sums_in).eps * expected.terms**0.5 * expected.scale
     if dtype != sums_in:
         info = torch.finfo(dtype)
-        budget = budget + info.eps / 2 * (expected.value.abs() + budget) + info.smallest_normal * info.eps
+        budget = (
+            budget
+            + info.eps / 2 * (expected.value.abs() + budget)
+            + info.smallest_normal * info.eps
+        )
     return budget
 
 
@@ -87,7 +93,8 @@ def assert_within_budget(
     if wrong.any():
         at = tuple(wrong.nonzero()[0].tolist())
         raise AssertionError(
-            f"{context} {expected.name}: {int(wrong.sum())} of {wrong.numel()} elements are wrong; the first is {at}: "
+            f"{context} {expected.name}: {int(wrong.sum())} of {wrong.numel()} elements are wrong; "
+            f"the first is {at}: "
             f"{actual[at].item()} for {exact[at].item()}, error {error[at].item():.3g}, "
             f"budget {budget[at].item():.3g}"
         )

@@ -1,7 +1,8 @@
 """The problems that the tests run, made to break index arithmetic, and their operands.
 
-A problem is one call of conv1d as a value. Its string, ``n4_ci16_co32_l100_k3_s2_p1_d1_g1``, is the test id and
-what a bug report quotes: unequal padding is ``p3x0``, a padding mode other than zeros is a suffix.
+A problem is one call of conv1d as a value. Its string, ``n4_ci16_co32_l100_k3_s2_p1_d1_g1``, is the
+test id and what a bug report quotes: unequal padding is ``p3x0``, a padding mode other than zeros
+is a suffix.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ def legal_problem(
     dilation: int,
     padding_mode: str,
 ) -> Problem:
-    """The legal problem next to these numbers; channels are (C_in / groups, C_out / groups, groups).
+    """The legal problem next to these numbers; channels are C_in / groups, C_out / groups, groups.
 
     Padding is cut to what its mode allows, then the input is lengthened until the kernel fits once.
     """
@@ -135,11 +136,21 @@ def legal_problem(
     span = dilation * (kernel_size - 1) + 1
     l_in = max(l_in, span - left - right)
     return Problem(
-        n, ci * groups, co * groups, l_in, kernel_size, stride, left, right, dilation, groups, padding_mode
+        n,
+        ci * groups,
+        co * groups,
+        l_in,
+        kernel_size,
+        stride,
+        left,
+        right,
+        dilation,
+        groups,
+        padding_mode,
     )
 
 
-# Each line is an edge that has broken a convolution somewhere, or is where a block, tile or vector ends.
+# Each line is an edge that breaks a convolution, or is where a block, a tile or a vector ends.
 EDGES = tuple(
     map(
         Problem.parse,
@@ -249,7 +260,7 @@ def _padding(kind: str, span: int) -> tuple[int, int]:
 def _pairwise(factors: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
     """A short list of choices in which every two values of two factors meet.
 
-    Greedy: of a few random choices that hold a pair still missing, the one that holds the most of them.
+    Greedy: of a few random choices that hold a pair still missing, the one that holds most of them.
     """
     rng = random.Random(0)
     names = tuple(factors)

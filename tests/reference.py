@@ -51,7 +51,9 @@ def grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Tensor:
     weights = _grouped(w, p.groups, 0)
     for k, positions in enumerate(source_positions(p).unbind(1)):
         share = torch.einsum("goi,ngol->ngil", weights[..., k], _grouped(grad_y, p.groups, 1))
-        grad_x.index_add_(-1, positions % (p.l_in + 1), share)  # the last position collects padded zeros
+        grad_x.index_add_(
+            -1, positions % (p.l_in + 1), share
+        )  # the last position collects padded zeros
     return grad_x[..., : p.l_in].flatten(1, 2)
 
 

@@ -1,4 +1,4 @@
-"""The reference of the tests is itself right: it is the loops of the definition, and it is torch."""
+"""The reference of the tests is right: it is the loops of the definition, and it is torch."""
 
 from __future__ import annotations
 

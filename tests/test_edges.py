@@ -1,0 +1,191 @@
+"""Where sizes are zero or extreme, where numbers are not finite, where memory is uninitialised."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import reference
+import torch
+from numerics import assert_within_budget, expect_forward, expect_gradients
+from problems import CORPUS, Operands, Problem, operands
+from torch import Tensor
+
+from torch_conv1d import conv1d
+
+
+def run(problem: Problem, o: Operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, w, b = (t.detach().requires_grad_() for t in (o.x, o.w, o.b))
+    y = conv1d(x, w, b, **problem.arguments)
+    grad_x, grad_w, grad_b = torch.autograd.grad(y, (x, w, b), o.grad_y)
+    return y.detach(), grad_x, grad_w, grad_b
+
+
+# Zero sizes
+
+EMPTY = tuple(
+    map(
+        Problem.parse,
+        """
+        n0_ci4_co6_l20_k3_s1_p1_d1_g2
+        n0_ci4_co4_l20_k3_s2_p1_d1_g4_reflect
+        n0_ci4_co6_l0_k3_s1_p2_d1_g1
+        n2_ci4_co6_l0_k3_s1_p1x3_d1_g1
+        n2_ci4_co4_l0_k5_s3_p9x2_d2_g4
+        n2_ci4_co8_l0_k1_s1_p1x0_d1_g4
+        n2_ci0_co6_l20_k3_s1_p1_d1_g1
+        n2_ci0_co6_l20_k3_s2_p0_d1_g2
+        n0_ci0_co6_l0_k1_s1_p1_d1_g3
+        n2_ci0_co6_l20_k3_s1_p1_d1_g1_circular
+        """.split(),
+    )
+)
+
+
+@pytest.mark.parametrize("problem", EMPTY, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_sums_of_nothing_are_the_bias(
+    problem: Problem, channels_last: bool, dtype: torch.dtype, instruction_set: str
+) -> None:
+    o = operands(problem, dtype)
+    x = (o.x.mT if channels_last else o.x).requires_grad_()
+    w, b = o.w.requires_grad_(), o.b.requires_grad_()
+    y = conv1d(x, w, b, **problem.arguments, channels_last=channels_last)
+    grad_y = o.grad_y.mT if channels_last else o.grad_y
+    grad_x, grad_w, grad_b = torch.autograd.grad(y, (x, w, b), grad_y)
+    assert torch.equal(
+        y,
+        b.expand(problem.n, problem.l_out, -1)
+        if channels_last
+        else b[:, None].expand(problem.output_shape),
+    )
+    assert torch.equal(grad_x, torch.zeros_like(x))
+    assert torch.equal(grad_w, torch.zeros_like(w))
+    assert_within_budget(grad_b, expect_gradients(problem, o)[2], context=instruction_set)
+
+
+# Numbers that are not finite reach what reads them, and nothing else
+
+SPREADING = tuple(
+    map(
+        Problem.parse,
+        """
+        n2_ci1_co1_l40_k3_s1_p1_d1_g1
+        n2_ci5_co7_l37_k3_s1_p1_d1_g1
+        n1_ci33_co25_l50_k5_s2_p2_d1_g1
+        n2_ci16_co24_l70_k1_s1_p0_d1_g1
+        n1_ci13_co6_l49_k2_s5_p0_d1_g1
+        n2_ci9_co9_l67_k3_s1_p2x0_d1_g9
+        n1_ci3_co6_l90_k31_s1_p30_d1_g3
+        n1_ci4_co4_l61_k7_s3_p9_d2_g4_reflect
+        n1_ci8_co8_l33_k5_s3_p4_d2_g4_circular
+        n1_ci6_co9_l29_k4_s1_p12x7_d2_g3_replicate
+        n1_ci3_co3_l9_k3_s4_p8_d5_g1
+        """.split(),
+    )
+)
+
+
+def spots(t: Tensor) -> list[tuple[int, ...]]:
+    """The first and last element of a tensor and a few between."""
+    flat = torch.linspace(0, t.numel() - 1, 7).long().unique()
+    return [tuple(int(i) for i in at) for at in torch.stack(torch.unravel_index(flat, t.shape), -1)]
+
+
+def assert_spread(dirty: Tensor, clean: Tensor, reached: Tensor, context: object) -> None:
+    """Exactly the elements that are `reached` are not finite, the others keep their bits."""
+    wrong = dirty.isfinite() == reached
+    assert not wrong.any(), f"{context}: first at {tuple(wrong.nonzero()[0].tolist())}"
+    assert torch.equal(dirty[~reached], clean[~reached]), context
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("problem", SPREADING, ids=str)
+def test_nonfinite_input_reaches_what_reads_it(
+    problem: Problem, value: float, dtype: torch.dtype, instruction_set: str
+) -> None:
+    o = operands(problem, dtype)
+    y, grad_x, grad_w, grad_b = run(problem, o)
+    positions = reference.source_positions(problem)
+    for n, ci, li in spots(o.x):
+        x = o.x.clone()
+        x[n, ci, li] = value
+        dirty = run(problem, o._replace(x=x))
+        group, channel = divmod(ci, problem.c_in // problem.groups)
+        channels = torch.arange(problem.c_out) // (problem.c_out // problem.groups) == group
+        reached = torch.zeros_like(y, dtype=torch.bool)
+        reached[n] = channels[:, None] & (positions == li).any(1)
+        context = f"{instruction_set}: x[{n}, {ci}, {li}]"
+        assert_spread(dirty[0], y, reached, f"y of {context}")
+        taps = torch.zeros_like(grad_w, dtype=torch.bool)
+        taps[:, channel] = channels[:, None] & (positions == li).any(0)
+        assert_spread(dirty[2], grad_w, taps, f"grad_w of {context}")
+        assert torch.equal(dirty[1], grad_x)
+        assert torch.equal(dirty[3], grad_b)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+@pytest.mark.parametrize("problem", SPREADING, ids=str)
+def test_nonfinite_grad_output_reaches_what_it_was_read_from(
+    problem: Problem, value: float, dtype: torch.dtype, instruction_set: str
+) -> None:
+    o = operands(problem, dtype)
+    _, grad_x, grad_w, grad_b = run(problem, o)
+    positions = reference.source_positions(problem)
+    for n, co, lo in spots(o.grad_y):
+        grad_y = o.grad_y.clone()
+        grad_y[n, co, lo] = value
+        dirty = run(problem, o._replace(grad_y=grad_y))
+        group = co // (problem.c_out // problem.groups)
+        channels = torch.arange(problem.c_in) // (problem.c_in // problem.groups) == group
+        reached = torch.zeros_like(grad_x, dtype=torch.bool)
+        reached[n] = channels[:, None] & torch.isin(torch.arange(problem.l_in), positions[lo])
+        context = f"{instruction_set}: grad_y[{n}, {co}, {lo}]"
+        assert_spread(dirty[1], grad_x, reached, f"grad_x of {context}")
+        # A tap that reads a padded zero may see 0 * inf or nothing at all: both are right.
+        taps = torch.zeros_like(grad_w, dtype=torch.bool)
+        taps[co] = positions[lo] >= 0
+        undefined = torch.zeros_like(taps)
+        undefined[co] = positions[lo] < 0
+        assert_spread(
+            torch.where(undefined, grad_w, dirty[2]), grad_w, taps, f"grad_w of {context}"
+        )
+        assert_spread(dirty[3], grad_b, torch.arange(problem.c_out) == co, f"grad_b of {context}")
+
+
+def test_float16_rounds_to_infinity_where_torch_does(instruction_set: str) -> None:
+    x = torch.tensor([[[65504.0, 65519.0, 65520.0, 1e5, -1e5]]])
+    w = torch.ones(1, 1, 1, dtype=torch.float16)
+    halves = torch.stack([x / 2, x - x / 2]).half()  # 65520 is no float16, a sum of two may be
+    y = conv1d(halves.permute(1, 2, 0, 3)[:, 0], w.expand(1, 2, 1))
+    expected = (halves[0].float() + halves[1].float()).half()
+    assert torch.equal(y, expected), instruction_set
+
+
+def test_subnormal_numbers_survive(dtype: torch.dtype, instruction_set: str) -> None:
+    smallest = torch.finfo(dtype).smallest_normal * torch.finfo(dtype).eps
+    x = torch.arange(1, 40, dtype=dtype).mul(smallest).view(1, 1, -1)
+    w = torch.tensor([0, 1, 0], dtype=dtype).view(1, 1, 3)
+    assert torch.equal(conv1d(x, w, padding=1), x), instruction_set
+
+
+# Uninitialised memory
+
+
+@pytest.fixture
+def uninitialised_memory_is_nan() -> Iterator[None]:
+    """torch fills what it allocates with NaN."""
+    assert torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True)
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+@pytest.mark.usefixtures("uninitialised_memory_is_nan")
+@pytest.mark.parametrize("problem", CORPUS, ids=str)
+def test_every_element_is_written(problem: Problem, instruction_set: str) -> None:
+    assert torch.empty(3).isnan().all()
+    o = operands(problem, torch.float32)
+    expected = (expect_forward(problem, o.x, o.w, o.b), *expect_gradients(problem, o))
+    for actual, exact in zip(run(problem, o), expected, strict=True):
+        assert_within_budget(actual, exact, context=instruction_set)

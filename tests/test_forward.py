@@ -1,0 +1,90 @@
+"""The output of conv1d: the float64 reference, and what users of torch would have got."""
+
+from __future__ import annotations
+
+import pytest
+import reference
+import torch
+import torch.nn.functional as F
+from conftest import DTYPES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numerics import assert_within_budget, expect_forward
+from problems import CORPUS, Problem, operands, problems
+
+from torch_conv1d import conv1d
+
+SMALL = Problem.parse("n3_ci6_co4_l23_k4_s1_p0_d3_g2")
+
+
+def check(problem: Problem, dtype: torch.dtype) -> None:
+    x, w, b, _ = operands(problem, dtype)
+    for bias in (b, None):
+        y = conv1d(x, w, bias, **problem.arguments)
+        assert y.dtype == dtype
+        assert y.is_contiguous()
+        assert_within_budget(y, expect_forward(problem, x, w, bias), context=dtype)
+
+
+@pytest.mark.parametrize("problem", CORPUS, ids=str)
+def test_forward_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
+    check(problem, dtype)
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(problem=problems(), dtype=st.sampled_from(DTYPES))
+def test_forward_of_any_problem_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
+    check(problem, dtype)
+
+
+@pytest.mark.parametrize("problem", CORPUS, ids=str)
+def test_forward_is_torch(problem: Problem, device: torch.device) -> None:
+    for dtype in (torch.float32, torch.float64):
+        x, w, b, _ = (t.to(device) for t in operands(problem, dtype))
+        theirs = reference.torch_conv1d(problem, x, w, b)
+        ours = conv1d(x, w, b, **problem.arguments)
+        assert (ours.device, ours.dtype) == (theirs.device, theirs.dtype)
+        expected = expect_forward(problem, x.cpu(), w.cpu(), b.cpu())
+        assert_within_budget(ours, expected, other=theirs, context=dtype)
+
+
+@pytest.mark.parametrize(
+    ("padding", "equivalent"),
+    [
+        (2, (2, 2)),
+        ((2,), (2, 2)),
+        ([3], (3, 3)),
+        ([1, 4], (1, 4)),
+        ("valid", (0, 0)),
+        ("same", (4, 5)),
+        ("causal", (9, 0)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+def test_every_spelling_of_padding(
+    padding: int | str | tuple[int, ...], equivalent: tuple[int, int], mode: str
+) -> None:
+    x, w, b, _ = operands(SMALL)
+    ours = conv1d(x, w, b, padding=padding, dilation=3, groups=2, padding_mode=mode)
+    explicit = F.pad(x, equivalent, mode="constant" if mode == "zeros" else mode)
+    assert torch.equal(ours, conv1d(explicit, w, b, dilation=3, groups=2))
+
+
+def test_same_padding_is_torch_with_an_odd_and_an_even_total() -> None:
+    x, w, b, _ = operands(SMALL)
+    for dilation in (1, 2, 3):
+        arguments = {"padding": "same", "dilation": dilation, "groups": 2}
+        torch.testing.assert_close(conv1d(x, w, b, **arguments), F.conv1d(x, w, b, **arguments))
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_unbatched_input_is_a_batch_of_one(dtype: torch.dtype, channels_last: bool) -> None:
+    x, w, b, _ = operands(SMALL, dtype)
+    if channels_last:
+        x = x.mT.contiguous()
+    arguments = {**SMALL.arguments, "padding": (3, 1), "channels_last": channels_last}
+    batched = conv1d(x[1:2], w, b, **arguments)
+    unbatched = conv1d(x[1], w, b, **arguments)
+    assert unbatched.shape == batched.shape[1:]
+    assert torch.equal(unbatched, batched[0])

@@ -1,0 +1,44 @@
+"""The kernels without torch, under AddressSanitizer and UndefinedBehaviorSanitizer."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from problems import CORPUS
+
+FOLDER = Path(__file__).parent / "kernels"
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
+    pytest.mark.skipif(
+        shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"
+    ),
+]
+
+
+def check(*problems: str) -> str:
+    """What kernel_test says of these problems, or of its own random ones."""
+    compiler = os.environ.get("CXX", "g++")
+    command = [
+        "make",
+        "-j2",
+        "-C",
+        str(FOLDER),
+        f"CXX={compiler}",
+        f"PROBLEMS={' '.join(problems)}",
+    ]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-6000:]
+    return found.stdout.splitlines()[-1]
+
+
+def test_random_problems() -> None:
+    assert check().endswith(" results, 0 wrong")
+
+
+def test_the_corpus_of_the_other_tests() -> None:
+    assert check(*map(str, CORPUS)).endswith(" results, 0 wrong")

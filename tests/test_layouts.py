@@ -1,0 +1,195 @@
+"""Operands of any strides: same bits, no copies, and results laid out as promised."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+
+import pytest
+import torch
+from problems import Operands, Problem, operands
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
+
+from torch_conv1d import conv1d
+
+PROBLEMS = tuple(
+    map(
+        Problem.parse,
+        """
+        n2_ci1_co1_l40_k3_s1_p1_d1_g1
+        n3_ci5_co7_l37_k3_s1_p1_d1_g1
+        n2_ci33_co25_l70_k5_s2_p2_d1_g1_reflect
+        n2_ci16_co24_l100_k1_s1_p0_d1_g1
+        n2_ci13_co6_l49_k1_s3_p2x0_d1_g1_replicate
+        n2_ci12_co12_l67_k4_s1_p3x0_d1_g12
+        n2_ci7_co14_l131_k31_s2_p30_d2_g7_circular
+        n3_ci8_co8_l33_k5_s3_p4_d2_g4
+        n2_ci6_co39_l29_k7_s1_p6_d2_g3_replicate
+        n1_ci3_co4_l4_k9_s2_p8_d1_g1
+        """.split(),
+    )
+)
+
+
+def inside_a_bigger_tensor(t: Tensor) -> Tensor:
+    """A view whose offset and strides are odd; its surroundings are NaN."""
+    sizes = [2 * size + 3 for size in t.shape]
+    view = t.new_full(sizes, torch.nan)[tuple(slice(1, 2 * size + 1, 2) for size in t.shape)]
+    return view.copy_(t)
+
+
+LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "contiguous": Tensor.contiguous,
+    "channels_innermost": lambda t: t.mT.contiguous().mT,
+    "batch_innermost": lambda t: t.permute(1, 2, 0).contiguous().permute(2, 0, 1),
+    "batch_between": lambda t: t.permute(1, 0, 2).contiguous().permute(1, 0, 2),
+    "channels_outermost_of_position": lambda t: t.permute(2, 1, 0).contiguous().permute(2, 1, 0),
+    "strided_offset": inside_a_bigger_tensor,
+}
+
+
+def run(problem: Problem, o: Operands, channels_last: bool = False) -> tuple[Tensor, ...]:
+    """(y, grad_x, grad_w, grad_b); y and grad_x are logical (N, C, L) tensors of any layout."""
+    leaves = tuple(t.detach().requires_grad_() for t in (o.x, o.w, o.b))
+    x = leaves[0].mT if channels_last else leaves[0]
+    y = conv1d(x, *leaves[1:], **problem.arguments, channels_last=channels_last)
+    if channels_last:
+        y = y.mT
+    return (y.detach(), *torch.autograd.grad(y, leaves, o.grad_y))
+
+
+def assert_same_bits(actual: tuple[Tensor, ...], expected: tuple[Tensor, ...]) -> None:
+    for name, a, e in zip(("y", "grad_x", "grad_w", "grad_b"), actual, expected, strict=True):
+        assert torch.equal(a, e), f"{name} differs by {(a.double() - e.double()).abs().max():.3g}"
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_layout_of_operands_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
+    o = operands(problem, dtype)
+    expected = run(problem, o)
+    w, b = inside_a_bigger_tensor(o.w), inside_a_bigger_tensor(o.b)
+    for x_layout, grad_layout in itertools.product(LAYOUTS.values(), repeat=2):
+        assert_same_bits(
+            run(problem, Operands(x_layout(o.x), w, b, grad_layout(o.grad_y))), expected
+        )
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
+    o = operands(problem, dtype)
+    expected = run(problem, o)
+    for layout in LAYOUTS.values():
+        laid_out = o._replace(x=layout(o.x), grad_y=layout(o.grad_y))
+        assert_same_bits(run(problem, laid_out, channels_last=True), expected)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_expanded_operands(problem: Problem, dtype: torch.dtype) -> None:
+    o = operands(problem, dtype)
+    for dims in ((0,), (1,), (2,), (0, 1, 2)):
+        expanded = o
+        for dim in dims:
+            expanded = Operands(
+                *(
+                    t.narrow(dim, 0, 1).expand_as(t) if t.dim() == 3 else t[:1].expand_as(t)
+                    for t in expanded
+                )
+            )
+        dense = Operands(*(t.contiguous() for t in expanded))
+        assert_same_bits(run(problem, expanded), run(problem, dense))
+
+
+def test_overlapping_windows_of_a_signal() -> None:
+    signal = torch.randn(500)
+    windows = signal.unfold(0, 64, 10)[:, None]
+    w = torch.randn(4, 1, 5)
+    assert torch.equal(conv1d(windows, w), conv1d(windows.contiguous(), w))
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_results_are_contiguous(problem: Problem, channels_last: bool) -> None:
+    o = operands(problem, torch.float32)
+    for layout in LAYOUTS.values():
+        x = layout(o.x.mT if channels_last else o.x).detach().requires_grad_()
+        w, b = (t.requires_grad_() for t in (o.w, o.b))
+        y = conv1d(x, w, b, **problem.arguments, channels_last=channels_last)
+        grad_y = layout(o.grad_y.mT if channels_last else o.grad_y)
+        for result in (y, *torch.autograd.grad(y, (x, w, b), grad_y)):
+            assert result.is_contiguous()
+
+
+SUBSETS = list(itertools.product([False, True], repeat=3))
+
+
+@pytest.mark.parametrize("subset", SUBSETS, ids=str)
+def test_gradients_of_any_subset_of_operands(subset: tuple[bool, bool, bool]) -> None:
+    for problem in PROBLEMS:
+        o = operands(problem, torch.float32)
+        expected = run(problem, o)[1:]
+        leaves = [t.detach().requires_grad_(r) for t, r in zip(o, subset, strict=False)]
+        y = conv1d(*leaves, **problem.arguments)
+        assert y.requires_grad == any(subset)
+        if y.requires_grad:
+            y.backward(o.grad_y)
+        for leaf, wanted, gradient in zip(leaves, subset, expected, strict=True):
+            if wanted:
+                assert leaf.grad is not None
+                assert torch.equal(leaf.grad, gradient)
+            else:
+                assert leaf.grad is None
+
+
+@pytest.mark.parametrize(
+    ("subset", "kept"),
+    [((1, 1, 1), "xw"), ((1, 0, 1), "w"), ((0, 1, 1), "x"), ((0, 0, 1), "")],
+    ids=str,
+)
+def test_only_what_a_gradient_needs_is_saved(subset: tuple[int, ...], kept: str) -> None:
+    problem = Problem.parse("n2_ci4_co6_l90_k5_s2_p9x0_d2_g2_reflect")
+    o = operands(problem, torch.float32)
+    leaves = [t.detach().requires_grad_(bool(r)) for t, r in zip(o, subset, strict=False)]
+    addresses = {leaf.data_ptr(): name for leaf, name in zip(leaves, "xwb", strict=True)}
+    saved: list[str] = []
+
+    def pack(t: Tensor) -> Tensor:
+        saved.append(addresses[t.data_ptr()])
+        return t
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+        conv1d(*leaves, **problem.arguments)
+    assert "".join(sorted(saved, key="xwb".index)) == kept
+
+
+def allocations(call: Callable[[], object]) -> int:
+    """Bytes that a call asks of torch's allocator; a copy that torch makes for it is an error."""
+    call()
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as recorded:
+        result = call()
+    del result
+    events = recorded.events()
+    assert events is not None
+    copies = {"aten::copy_", "aten::clone", "aten::pad", "aten::constant_pad_nd", "aten::to"}
+    assert not copies & {event.name for event in events}
+    return sum(max(event.self_cpu_memory_usage, 0) for event in events)
+
+
+@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_nothing_is_copied(mode: str, channels_last: bool) -> None:
+    """The memory of a call is that of its results, whatever the layout and the padding."""
+    x = torch.randn(2, 200, 16) if channels_last else torch.randn(2, 16, 200)
+    w, b = torch.randn(24, 16, 3), torch.randn(24)
+    arguments = {"padding": (20, 5), "padding_mode": mode, "channels_last": channels_last}
+    y = conv1d(x, w, b, **arguments)
+    grad_y = torch.randn_like(y)
+    transposed = x.mT.contiguous().mT
+    for layout in (x, transposed, inside_a_bigger_tensor(x)):
+        assert allocations(lambda layout=layout: conv1d(layout, w, b, **arguments)) == y.nbytes
+        leaf = layout.detach().requires_grad_()
+        kept = conv1d(leaf, w, b, **arguments)
+        backward = allocations(
+            lambda leaf=leaf, kept=kept: torch.autograd.grad(kept, leaf, grad_y, retain_graph=True)
+        )
+        assert backward == x.nbytes

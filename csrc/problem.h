@@ -9,12 +9,18 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 
 namespace torch_conv1d {
 
 // The order is part of the op schema (an int argument): append only.
 enum class PaddingMode : int64_t { zeros = 0, reflect = 1, replicate = 2, circular = 3 };
+
+// Indexed by PaddingMode: the names that users write.
+inline constexpr std::string_view kPaddingModeNames[] = {"zeros", "reflect", "replicate", "circular"};
+std::optional<PaddingMode> find_padding_mode(std::string_view name);
 
 struct Conv1dProblem {
   int64_t n = 0;

@@ -1,0 +1,181 @@
+"""Builds the two shared objects of torch_conv1d with ninja.
+
+    libtorch_conv1d.so   the operators and their kernels, without Python symbols: torch.ops.load_library opens it
+    _C.*.so              the Python module on top of it
+
+The sources are collected by folder (csrc/README.md is their map). The kernels of csrc/cpu/isa are compiled once
+per instruction set, each file with the flags of its own set; nothing depends on the processor that builds.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+from typing import NoReturn
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).parent.resolve()
+CSRC = ROOT / "csrc"
+LIBRARY, MODULE = "torch_conv1d.libtorch_conv1d", "torch_conv1d._C"
+OLDEST_TORCH = (2, 9)
+OLDEST_COMPILER = {"g++": 11, "clang": 14}
+
+FMA_FLAGS = "-mfma -mf16c -ffp-contract=fast"
+ISA_FLAGS = {
+    # No contraction: the baseline promises the roundings of a separate multiply and add on every machine.
+    "baseline": "-ffp-contract=off",
+    "avx2": f"-mavx2 {FMA_FLAGS}",
+    "wide": f"-mavx2 {FMA_FLAGS}",
+    "avx512": f"-mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512 {FMA_FLAGS}",
+}
+if platform.machine().lower() not in ("x86_64", "amd64"):
+    ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"]}
+
+CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra"
+# Only parallel.cpp opens parallel regions. The OpenMP runtime is the one that torch has loaded, so that
+# torch.set_num_threads rules; linking a second one would bring a second pool of threads.
+OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", "-fopenmp"
+
+NINJA_RULES = """\
+rule compile
+  command = $cxx -MMD -MF $out.d $cflags $flags -c $in -o $out
+  depfile = $out.d
+  deps = gcc
+  description = compile $in
+rule link
+  command = $cxx -shared $in -o $out $ldflags $libraries
+  description = link $out
+"""
+
+
+def stop(sentence: str) -> NoReturn:
+    raise SystemExit(f"torch_conv1d: {sentence}")
+
+
+def require_torch() -> str:
+    try:
+        import torch
+    except ImportError:
+        stop(
+            "building needs an installed torch: run `pip install torch setuptools ninja` first, "
+            "then `pip install --no-build-isolation .`."
+        )
+    version = torch.__version__
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
+        oldest = ".".join(map(str, OLDEST_TORCH))
+        stop(f"torch {version} is not supported: install torch {oldest} or newer and build again.")
+    return version
+
+
+def require_compiler() -> list[str]:
+    """The C++ compiler as a command: $CXX, or the first of c++, g++ and clang++ on the path."""
+    names = [os.environ["CXX"]] if os.environ.get("CXX") else ["c++", "g++", "clang++"]
+    commands = [command for command in map(shlex.split, names) if shutil.which(command[0])]
+    if not commands:
+        stop(
+            f"no C++ compiler found (tried {', '.join(names)}): install g++ 11 or newer or clang 14 or newer, "
+            "or name one in the environment variable CXX."
+        )
+    family = "clang" if "clang" in compiler_output(commands[0], "--version") else "g++"
+    version = compiler_output(commands[0], "-dumpversion").strip()
+    if int(version.split(".")[0]) < OLDEST_COMPILER[family]:
+        stop(f"{shlex.join(commands[0])} is {family} {version}: g++ 11 or newer or clang 14 or newer is needed.")
+    return commands[0]
+
+
+def compiler_output(command: list[str], option: str) -> str:
+    return subprocess.run([*command, option], capture_output=True, text=True, check=True).stdout
+
+
+def require_ninja() -> str:
+    try:
+        import ninja
+
+        return str(Path(ninja.BIN_DIR) / "ninja")
+    except ImportError:
+        found = shutil.which("ninja")
+        if not found:
+            stop("building needs ninja: run `pip install ninja` and build again.")
+        return found
+
+
+class NinjaBuild(build_ext):
+    """Writes a build.ninja, runs it, and puts the two shared objects where setuptools expects them.
+
+    Objects stay in build/torch<version>-<python>, so that a rebuild compiles only what changed.
+    """
+
+    def get_ext_filename(self, fullname: str) -> str:
+        # The library belongs to no Python version, so its name carries none.
+        if LIBRARY.endswith(fullname):
+            return fullname.replace(".", "/") + ".so"
+        return super().get_ext_filename(fullname)
+
+    def build_extensions(self) -> None:
+        torch_version = require_torch()
+        folder = ROOT / "build" / f"torch{torch_version}-{sys.implementation.cache_tag}"
+        folder.mkdir(parents=True, exist_ok=True)
+        names = {extension.name: Path(self.get_ext_filename(extension.name)).name for extension in self.extensions}
+        (folder / "build.ninja").write_text(ninja_file(names[LIBRARY], names[MODULE]))
+
+        jobs = ["-j", os.environ["MAX_JOBS"]] if "MAX_JOBS" in os.environ else []
+        if subprocess.run([require_ninja(), "-C", str(folder), *jobs], check=False).returncode:
+            stop(f"the C++ build failed, the messages above say why; `ninja -C {folder}` repeats it.")
+        for name, built in names.items():
+            target = Path(self.get_ext_fullpath(name))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(folder / built, target)
+
+    def run(self) -> None:
+        super().run()
+        # A Python file, because the package compares versions before it opens a shared object.
+        (Path(self.get_ext_fullpath(MODULE)).parent / "_build_info.py").write_text(
+            '"""Written by setup.py: what the shared objects beside this file were built with."""\n\n'
+            f"TORCH_VERSION = {require_torch()!r}\n"
+            f"COMPILER = {compiler_output(require_compiler(), '--version').splitlines()[0]!r}\n"
+        )
+
+
+def ninja_file(library: str, module: str) -> str:
+    from torch.utils.cpp_extension import include_paths, library_paths
+
+    includes = [*include_paths(), sysconfig.get_paths()["include"]]
+    lines = [
+        f"cxx = {shlex.join(require_compiler())}",
+        f"cflags = {CFLAGS} " + " ".join(f"-isystem {shlex.quote(path)}" for path in includes),
+        "ldflags = " + " ".join(f"-L{shlex.quote(path)}" for path in library_paths()),
+        NINJA_RULES,
+    ]
+
+    def add(output: str, sources: list[Path], extra_inputs: str, libraries: str) -> None:
+        objects = []
+        for source in sources:
+            objects.append("-".join(source.relative_to(CSRC).with_suffix(".o").parts))
+            flags = ISA_FLAGS[source.stem] if source.parent.name == "isa" else ""
+            if source.name == OPENMP_SOURCE:
+                flags = OPENMP_FLAGS
+            path = str(source).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+            lines.extend([f"build {objects[-1]}: compile {path}", f"  flags = {flags}"])
+        lines.extend([f"build {output}: link {' '.join(objects)} {extra_inputs}", f"  libraries = {libraries}"])
+
+    kernels = [CSRC / "cpu" / "isa" / f"{name}.cpp" for name in ISA_FLAGS]
+    sources = [*CSRC.glob("*.cpp"), *CSRC.glob("cpu/*.cpp"), *filter(Path.exists, kernels)]
+    entry = CSRC / "module.cpp"
+    add(library, sorted(s for s in sources if s != entry), "", f"-ltorch_cpu -lc10 -Wl,-soname,{library}")
+    # The module finds the library beside itself.
+    add(module, [entry], library, "-ltorch_python -ltorch_cpu -lc10 -Wl,-rpath,'$$ORIGIN'")
+    return "\n".join(lines) + "\n"
+
+
+setup(
+    ext_modules=[Extension(LIBRARY, []), Extension(MODULE, [])],
+    cmdclass={"build_ext": NinjaBuild},
+)

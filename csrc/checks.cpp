@@ -48,7 +48,7 @@ void check_options(const Conv1dOptions<Int>& o) {
       "conv1d: negative padding is not supported: expected padding >= 0, got (left, right) = (", o.pad_left, ", ",
       o.pad_right, ")");
   TORCH_CHECK(
-      at_least(o.dilation, 1), "conv1d: dilation should be greater than zero: expected dilation >= 1, got ",
+      at_least(o.dilation, 1), "conv1d: dilation should be greater than zero: expected a positive dilation, got ",
       o.dilation);
   TORCH_CHECK(
       o.padding_mode >= 0 && o.padding_mode < int64_t(std::size(kPaddingModeNames)),
@@ -58,8 +58,8 @@ void check_options(const Conv1dOptions<Int>& o) {
 
 void check_like_input(const at::Tensor& input, const at::Tensor& tensor, const char* name) {
   TORCH_CHECK(
-      tensor.scalar_type() == input.scalar_type(), "conv1d: Input type (", input.scalar_type(), ") and ", name,
-      " type (", tensor.scalar_type(), ") should be the same");
+      tensor.scalar_type() == input.scalar_type(), "conv1d: Input type (", input.dtype().name(), ") and ", name,
+      " type (", tensor.dtype().name(), ") should be the same");
   TORCH_CHECK(
       tensor.device() == input.device(), "conv1d: expected ", name, " on the device of input, ", input.device(),
       ", got ", name, " on ", tensor.device());
@@ -71,7 +71,7 @@ void check_dtype_and_layout(const at::Tensor& input) {
   const auto dtype = input.scalar_type();
   TORCH_CHECK(
       dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf,
-      "torch_conv1d::_conv1d: expected input of dtype float32, float64, bfloat16 or float16, got ", dtype,
+      "torch_conv1d::_conv1d: expected input of dtype float32, float64, bfloat16 or float16, got ", input.dtype().name(),
       "; torch_conv1d::conv1d passes other dtypes to torch");
   TORCH_CHECK(
       input.layout() == at::kStrided, "conv1d: expected input with layout strided, got ", input.layout());
@@ -152,7 +152,7 @@ Int checked_output_length(
   const Int padded = add(add(x[2], o.pad_left), o.pad_right);
   const Int span = add(multiply(o.dilation, w[2] - 1), Int(1));
   TORCH_CHECK(
-      at_least(padded, span), "conv1d: Kernel size can't be greater than actual input size: expected dilation * "
+      at_least(padded, span), "conv1d: Kernel size can't be greater than actual input size: expected a kernel with dilation * "
       "(kernel_size - 1) + 1 <= padded length, got dilation ", o.dilation, ", kernel_size ", w[2], " and a length of ",
       x[2], " padded to ", padded);
   check_padding_mode(x[2], o);

@@ -1,5 +1,6 @@
-"""What the native ops need from Python: a general entry, vmap rules and FLOP formulas."""
+"""The front op for calls that are not plain, and what the profiler of FLOPs and users may ask about the build."""
 
+import math
 import operator
 import sys
 from collections.abc import Sequence
@@ -8,68 +9,81 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.flop_counter import register_flop_formula
 
 from torch_conv1d import _C
-
-_op = torch.ops.torch_conv1d
-
-_POSITIVE_FORMS = {"stride": "an int or a sequence of one int", "dilation": "an int or a sequence of one int"}
 
 
 def conv1d(
     input: Tensor,
     weight: Tensor,
-    bias: Tensor | None = None,
-    stride: int | Sequence[int] = 1,
-    padding: int | Sequence[int] | str = 0,
-    dilation: int | Sequence[int] = 1,
-    groups: int = 1,
-    padding_mode: str = "zeros",
-    channels_last: bool = False,
+    bias: Tensor | None,
+    stride: int | Sequence[int],
+    padding: int | Sequence[int] | str,
+    dilation: int | Sequence[int],
+    groups: int,
+    padding_mode: str,
+    channels_last: bool,
 ) -> Tensor:
-    """The front op for every call that `_C.conv1d` does not take: tensor subclasses, modes, symbols, tracing."""
-    for name, tensor in (("input", input), ("weight", weight), ("bias", bias)):
-        if not hasattr(type(tensor), "__torch_function__") and (name != "bias" or tensor is not None):
-            raise TypeError(f"conv1d: {name} must be a Tensor, got {type(tensor).__name__}")
-    for name, value, kind in (("padding_mode", padding_mode, str), ("channels_last", channels_last, bool)):
-        if not isinstance(value, kind):
-            raise TypeError(f"conv1d: {name} must be a {kind.__name__}, got {value!r}")
-    strides = _integers("stride", stride)
-    paddings = padding if isinstance(padding, str) else _integers("padding", padding)
-    dilations = _integers("dilation", dilation)
-    groups = _integer("groups", groups)
-    front = _composite if torch.onnx.is_in_onnx_export() or _is_dtensor(input, weight) else _op.conv1d
+    """The front op through the dispatcher, for tensor subclasses, modes, symbols and tracing.
+
+    ``_C.conv1d`` calls this with whatever it does not run itself, so the wrong types are named here.
+    """
+    _require(hasattr(type(input), "__torch_function__"), "input", "a Tensor", input)
+    _require(hasattr(type(weight), "__torch_function__"), "weight", "a Tensor", weight)
+    _require(
+        bias is None or hasattr(type(bias), "__torch_function__"), "bias", "a Tensor or None", bias
+    )
+    _require(isinstance(padding_mode, str), "padding_mode", "a str", padding_mode)
+    _require(isinstance(channels_last, bool), "channels_last", "a bool", channels_last)
+    translated = torch.onnx.is_in_onnx_export() or _is_dtensor(input) or _is_dtensor(weight)
+    front = _aten_conv1d if translated else torch.ops.torch_conv1d.conv1d
     result: Tensor = front(
-        input, weight, bias, strides, paddings, dilations, groups,
-        padding_mode=padding_mode, channels_last=channels_last,
+        input,
+        weight,
+        bias,
+        _integers("stride", stride),
+        padding if isinstance(padding, str) else _integers("padding", padding),
+        _integers("dilation", dilation),
+        _integer("groups", groups, "an int"),
+        padding_mode=padding_mode,
+        channels_last=channels_last,
     )
     return result
 
 
-def _integer(name: str, value: Any) -> Any:
-    if isinstance(value, torch.SymInt):
-        return value
-    if not isinstance(value, bool):
-        try:
-            return operator.index(value)
-        except TypeError:
-            pass
-    raise TypeError(f"conv1d: {name} must be made of ints, got {value!r}")
+def _require(condition: bool, name: str, expected: str, value: object) -> None:
+    if not condition:
+        raise TypeError(f"conv1d: {name} must be {expected}, got {value!r} ({type(value).__name__})")
 
 
-def _integers(name: str, value: Any) -> list[Any]:
+def _integers(name: str, value: Any) -> list[int]:
+    expected = "an int or a sequence of ints"
     if isinstance(value, (tuple, list)):
-        return [_integer(name, element) for element in value]
-    return [_integer(name, value)]
+        return [_integer(name, element, expected) for element in value]
+    return [_integer(name, value, expected)]
 
 
-def _is_dtensor(*tensors: Tensor) -> bool:
-    # Its module is only asked for if somebody else has imported it.
-    distributed = sys.modules.get("torch.distributed.tensor")
-    return distributed is not None and any(isinstance(t, distributed.DTensor) for t in tensors)
+def _integer(name: str, value: Any, expected: str) -> int:
+    if isinstance(value, (torch.SymInt, torch.fx.Proxy)):
+        return value  # type: ignore[return-value]
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    _require(number is not None and not isinstance(value, bool), name, expected, value)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(f"conv1d: {name} must fit in 64 bits, got {value}")
+    return number
 
 
-def _composite(
+def _is_dtensor(tensor: Tensor) -> bool:
+    # Nothing is one unless somebody has imported its module, which is a slow import.
+    module = sys.modules.get("torch.distributed.tensor")
+    return module is not None and isinstance(tensor, module.DTensor)
+
+
+def _aten_conv1d(
     input: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -81,15 +95,38 @@ def _composite(
     padding_mode: str,
     channels_last: bool,
 ) -> Tensor:
-    """The front op in torch's own functions, which DTensor can shard and ONNX can translate."""
-    total = dilation[0] * (weight.shape[-1] - 1)
+    """The front op in torch's own ops, which DTensor can shard and ONNX can express."""
     if isinstance(padding, str):
-        named = {"same": [total // 2, total - total // 2], "valid": [0, 0], "causal": [total, 0]}
-        padding = named[padding]
-    x = input.transpose(-2, -1) if channels_last else input
+        total = dilation[0] * (weight.shape[-1] - 1)
+        sides = {"valid": [0], "same": [total // 2, total - total // 2], "causal": [total, 0]}
+        padding = sides[padding]
     left, right = padding[0], padding[-1]
-    if left != right or padding_mode != "zeros":
+    x = input.transpose(-2, -1) if channels_last else input
+    if padding_mode != "zeros" or left != right:
         x = F.pad(x, (left, right), "constant" if padding_mode == "zeros" else padding_mode)
         left = 0
     y = F.conv1d(x, weight, bias, stride, left, dilation, groups)
     return y.transpose(-2, -1).contiguous() if channels_last else y
+
+
+@register_flop_formula(torch.ops.torch_conv1d._conv1d)
+def _forward_flops(x: Any, w: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return 2 * math.prod(out_shape) * math.prod(w[1:])
+
+
+@register_flop_formula(torch.ops.torch_conv1d._conv1d_backward)
+def _backward_flops(g: Any, x: Any, w: Any, *arguments: Any, **_: Any) -> int:
+    grad_input, grad_weight, _ = arguments[-1]
+    return 2 * math.prod(g) * math.prod(w[1:]) * (grad_input + grad_weight)
+
+
+def config() -> str:
+    """What the extension was built with and what it uses here, for a bug report."""
+    facts = _C.build_info() | {
+        "instruction sets": ", ".join(_C.supported_instruction_sets()),
+        "active instruction set": _C.active_instruction_set(),
+    }
+    return "".join(f"{name}: {value}\n" for name, value in facts.items())
+
+
+_C.set_general_path(conv1d)

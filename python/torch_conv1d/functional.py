@@ -5,8 +5,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import FunctionCtx
 
 from torch_conv1d import _C, _ops
+
+_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
 
 
 def conv1d(
@@ -21,7 +24,112 @@ def conv1d(
     padding_mode: str = "zeros",
     channels_last: bool = False,
 ) -> Tensor:
+    """Applies a 1-D convolution, as :func:`torch.nn.functional.conv1d` does, with kernels of its own.
+
+    ``y[n, co, lo] = bias[co] + sum over ci, k of weight[co, ci, k] * x[n, ci, lo*stride + k*dilation - left]``
+
+    Args:
+        input: of shape ``(N, C_in, L)`` or ``(C_in, L)``; any strides are read without a copy.
+        weight: of shape ``(C_out, C_in / groups, K)``.
+        bias: of shape ``(C_out,)``.
+        stride: the step between two positions of the kernel.
+        padding: positions added to both sides, ``(left, right)``, ``'valid'`` (none), ``'same'``
+            (as many outputs as inputs, stride 1) or ``'causal'`` (``dilation * (K - 1)`` on the left).
+        dilation: the step between two taps of the kernel.
+        groups: input and output channels are divided into this many groups, convolved one by one.
+        padding_mode: what stands at the added positions: ``'zeros'``, ``'reflect'``,
+            ``'replicate'`` or ``'circular'``. No padded copy is made.
+        channels_last: input and result are of shape ``(N, L, C)`` or ``(L, C)``.
+
+    Returns:
+        A contiguous tensor of shape ``(N, C_out, L_out)`` with
+        ``L_out = (L + left + right - dilation * (K - 1) - 1) // stride + 1``.
+
+    float32, float64, bfloat16 and float16 (accumulated in float32) on the CPU run on kernels of
+    this package; other dtypes, devices and layouts compute the same in ATen.
+
+    Raises:
+        RuntimeError: for shapes, sizes, dtypes and devices that make no convolution.
+        ValueError: for an unknown padding mode, or an integer beyond 64 bits.
+        TypeError: for arguments of the wrong type.
+    """
     arguments = (input, weight, bias, stride, padding, dilation, groups, padding_mode, channels_last)
     if torch.compiler.is_compiling():
         return _ops.conv1d(*arguments)
     return _C.conv1d(*arguments)
+
+
+class Conv1dFunction(torch.autograd.Function):
+    """The same kernels as a Python function: the derivative, to read and to build on.
+
+    ``Conv1dFunction.apply(input, weight, bias, stride, padding, dilation, groups, padding_mode,
+    channels_last)`` takes ``padding`` as an int or ``(left, right)`` and returns what :func:`conv1d`
+    returns, bit for bit. :func:`conv1d` itself does not use it: a Python Function costs some
+    50 us a call, and cannot be combined with forward mode and ``torch.compile`` both.
+    """
+
+    @staticmethod
+    def forward(
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int = 1,
+        padding: int | tuple[int, int] = 0,
+        dilation: int = 1,
+        groups: int = 1,
+        padding_mode: str = "zeros",
+        channels_last: bool = False,
+    ) -> Tensor:
+        return conv1d(
+            input,
+            weight,
+            bias,
+            stride,
+            padding,
+            dilation,
+            groups,
+            padding_mode=padding_mode,
+            channels_last=channels_last,
+        )
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        input, weight, _, stride, padding, dilation, groups, padding_mode, channels_last = inputs
+        left, right = (padding, padding) if isinstance(padding, int) else padding
+        mode = _PADDING_MODES.index(padding_mode)
+        ctx.save_for_backward(input, weight)
+        ctx.options = (stride, left, right, dilation, groups, mode, channels_last)
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        # y = F(x, w) + b is linear in each operand, so its derivatives are sums over the other two:
+        # grad_x over the outputs that read a position, grad_w and grad_b over batch and positions.
+        # The native op that computes them is differentiable in turn.
+        input, weight = ctx.saved_tensors
+        *_, channels_last = ctx.options
+        grad_x, grad_w, grad_b = torch.ops.torch_conv1d._conv1d_backward(
+            _batch_of_rows(grad_output, channels_last),
+            _batch_of_rows(input, channels_last),
+            weight,
+            *ctx.options,
+            ctx.needs_input_grad[:3],
+        )
+        if grad_x is not None:
+            grad_x = grad_x.transpose(1, 2) if channels_last else grad_x
+            grad_x = grad_x.view(input.shape)
+        return grad_x, grad_w, grad_b, None, None, None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
+        tensors, options = inputs[:3], inputs[3:]
+
+        def one(*tensors: Tensor) -> Tensor:
+            return Conv1dFunction.forward(*tensors, *options)
+
+        return torch.vmap(one, in_dims[:3], randomness=info.randomness)(*tensors), 0
+
+
+def _batch_of_rows(tensor: Tensor, channels_last: bool) -> Tensor:
+    """(N, C, L), (C, L), (N, L, C) or (L, C) -> (N, C, L)."""
+    tensor = tensor.transpose(-2, -1) if channels_last else tensor
+    return tensor.unsqueeze(0) if tensor.dim() == 2 else tensor

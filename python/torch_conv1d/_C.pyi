@@ -1,0 +1,23 @@
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+def conv1d(*arguments: Any) -> Tensor:
+    """The front op. Plain calls run without the interpreter, all others go to the general path."""
+
+def set_general_path(function: Callable[..., Tensor]) -> None:
+    """Names the function that takes the calls which are not plain."""
+
+def build_info() -> dict[str, str]:
+    """What the extension was built with."""
+
+def supported_instruction_sets() -> list[str]:
+    """Compiled in and able to run on this machine, slowest first; "reference" is plain loops."""
+
+def active_instruction_set() -> str: ...
+def set_instruction_set(name: str) -> None:
+    """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" restores the automatic one."""
+
+def explain(problem: str, dtype: str = "float32") -> str:
+    """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from calls import instruction_set_named
 
 from torch_conv1d import _C
 
@@ -22,9 +23,8 @@ def dtype(request: pytest.FixtureRequest) -> torch.dtype:
 @pytest.fixture(params=_C.supported_instruction_sets())
 def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
     """Each instruction set that this machine can run, made the active one."""
-    _C.set_instruction_set(request.param)
-    yield request.param
-    _C.set_instruction_set("")
+    with instruction_set_named(request.param):
+        yield request.param
 
 
 @pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])

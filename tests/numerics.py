@@ -10,6 +10,7 @@ one at the border that reads little has a small one.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import reference
@@ -36,14 +37,11 @@ class Expected:
 def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
     """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of a narrower result."""
     sums_in = torch.float64 if dtype == torch.float64 else torch.float32
-    budget = SAFETY * torch.finfo(sums_in).eps * expected.terms**0.5 * expected.scale
+    budget = expected.scale * (SAFETY * torch.finfo(sums_in).eps * math.sqrt(expected.terms))
     if dtype != sums_in:
-        info = torch.finfo(dtype)
-        budget = (
-            budget
-            + info.eps / 2 * (expected.value.abs() + budget)
-            + info.smallest_normal * info.eps
-        )
+        narrow = torch.finfo(dtype)
+        budget += narrow.eps / 2 * (expected.value.abs() + budget)
+        budget += narrow.smallest_normal * narrow.eps / 2
     return budget
 
 
@@ -72,8 +70,9 @@ def expect_grad_bias(p: Problem, grad_y: Tensor) -> Expected:
     return Expected("grad_bias", reference.grad_bias(grad_y), squares.sqrt(), p.n * p.l_out)
 
 
-def expect_gradients(p: Problem, o: Operands) -> tuple[Expected, Expected, Expected]:
+def expect_results(p: Problem, o: Operands) -> tuple[Expected, Expected, Expected, Expected]:
     return (
+        expect_forward(p, o.x, o.w, o.b),
         expect_grad_input(p, o.grad_y, o.w),
         expect_grad_weight(p, o.grad_y, o.x),
         expect_grad_bias(p, o.grad_y),

@@ -196,6 +196,15 @@ EDGES = tuple(
         n1_ci2_co2_l4097_k9_s1_p4_d1_g2
         n1_ci1_co3_l8193_k5_s2_p2_d1_g1
         n1_ci3_co4_l4100_k3_s3_p2_d5_g1
+        n1_ci290_co7_l1100_k3_s1_p1_d1_g1
+        n1_ci40_co9_l2100_k9_s1_p4_d1_g1
+        n1_ci9_co40_l3100_k5_s2_p3_d2_g1
+        n2_ci66_co66_l520_k4_s1_p3x0_d1_g66
+        n7_ci2_co3_l700_k3_s1_p1_d1_g1
+        n9_ci3_co10_l260_k3_s1_p1_d1_g1
+        n33_ci2_co9_l31_k3_s2_p1_d1_g1
+        n1_ci2_co2_l2050_k3_s1_p1_d1_g2
+        n1_ci3_co8_l514_k3_s1_p1_d1_g1
         n2_ci2_co2_l1030_k31_s1_p15_d1_g2_circular
         n1_ci3_co2_l1027_k15_s2_p14x0_d2_g1_reflect
         n2_ci4_co4_l600_k7_s3_p9_d3_g4_replicate

@@ -28,13 +28,15 @@ def source_positions(p: Problem) -> Tensor:
 
 
 def _grouped(t: Tensor, groups: int, dim: int) -> Tensor:
-    return t.double().unflatten(dim, (groups, t.shape[dim] // groups))
+    grouped: Tensor = t.double().unflatten(dim, (groups, t.shape[dim] // groups))
+    return grouped
 
 
 def _rows(p: Problem, x: Tensor, positions: Tensor) -> Tensor:
     """(N, groups, C_in / groups, L_out): x at `positions`."""
-    padded = F.pad(_grouped(x, p.groups, 1), (0, 1))  # position -1 is a zero
-    return padded[..., positions]
+    padded = F.pad(_grouped(x, p.groups, 1), (0, 1))
+    rows: Tensor = padded.index_select(-1, positions % (p.l_in + 1))  # the last position is a zero
+    return rows
 
 
 def forward(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

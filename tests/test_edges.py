@@ -7,19 +7,12 @@ from collections.abc import Iterator
 import pytest
 import reference
 import torch
-from numerics import assert_within_budget, expect_forward, expect_gradients
-from problems import CORPUS, Operands, Problem, operands
+from calls import run
+from numerics import assert_within_budget, expect_grad_bias, expect_results
+from problems import CORPUS, Problem, operands
 from torch import Tensor
 
 from torch_conv1d import conv1d
-
-
-def run(problem: Problem, o: Operands) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x, w, b = (t.detach().requires_grad_() for t in (o.x, o.w, o.b))
-    y = conv1d(x, w, b, **problem.arguments)
-    grad_x, grad_w, grad_b = torch.autograd.grad(y, (x, w, b), o.grad_y)
-    return y.detach(), grad_x, grad_w, grad_b
-
 
 # Zero sizes
 
@@ -48,20 +41,11 @@ def test_sums_of_nothing_are_the_bias(
     problem: Problem, channels_last: bool, dtype: torch.dtype, instruction_set: str
 ) -> None:
     o = operands(problem, dtype)
-    x = (o.x.mT if channels_last else o.x).requires_grad_()
-    w, b = o.w.requires_grad_(), o.b.requires_grad_()
-    y = conv1d(x, w, b, **problem.arguments, channels_last=channels_last)
-    grad_y = o.grad_y.mT if channels_last else o.grad_y
-    grad_x, grad_w, grad_b = torch.autograd.grad(y, (x, w, b), grad_y)
-    assert torch.equal(
-        y,
-        b.expand(problem.n, problem.l_out, -1)
-        if channels_last
-        else b[:, None].expand(problem.output_shape),
-    )
-    assert torch.equal(grad_x, torch.zeros_like(x))
-    assert torch.equal(grad_w, torch.zeros_like(w))
-    assert_within_budget(grad_b, expect_gradients(problem, o)[2], context=instruction_set)
+    y, grad_x, grad_w, grad_b = run(problem, o, channels_last)
+    assert torch.equal(y, o.b[:, None].expand(problem.output_shape))
+    assert torch.equal(grad_x, torch.zeros_like(o.x))
+    assert torch.equal(grad_w, torch.zeros_like(o.w))
+    assert_within_budget(grad_b, expect_grad_bias(problem, o.grad_y), context=instruction_set)
 
 
 # Numbers that are not finite reach what reads them, and nothing else
@@ -105,7 +89,7 @@ def test_nonfinite_input_reaches_what_reads_it(
     problem: Problem, value: float, dtype: torch.dtype, instruction_set: str
 ) -> None:
     o = operands(problem, dtype)
-    y, grad_x, grad_w, grad_b = run(problem, o)
+    clean = run(problem, o)
     positions = reference.source_positions(problem)
     for n, ci, li in spots(o.x):
         x = o.x.clone()
@@ -113,15 +97,15 @@ def test_nonfinite_input_reaches_what_reads_it(
         dirty = run(problem, o._replace(x=x))
         group, channel = divmod(ci, problem.c_in // problem.groups)
         channels = torch.arange(problem.c_out) // (problem.c_out // problem.groups) == group
-        reached = torch.zeros_like(y, dtype=torch.bool)
+        reached = torch.zeros_like(clean.y, dtype=torch.bool)
         reached[n] = channels[:, None] & (positions == li).any(1)
         context = f"{instruction_set}: x[{n}, {ci}, {li}]"
-        assert_spread(dirty[0], y, reached, f"y of {context}")
-        taps = torch.zeros_like(grad_w, dtype=torch.bool)
+        assert_spread(dirty.y, clean.y, reached, f"y of {context}")
+        taps = torch.zeros_like(clean.grad_w, dtype=torch.bool)
         taps[:, channel] = channels[:, None] & (positions == li).any(0)
-        assert_spread(dirty[2], grad_w, taps, f"grad_w of {context}")
-        assert torch.equal(dirty[1], grad_x)
-        assert torch.equal(dirty[3], grad_b)
+        assert_spread(dirty.grad_w, clean.grad_w, taps, f"grad_w of {context}")
+        assert torch.equal(dirty.grad_x, clean.grad_x)
+        assert torch.equal(dirty.grad_b, clean.grad_b)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
@@ -130,7 +114,7 @@ def test_nonfinite_grad_output_reaches_what_it_was_read_from(
     problem: Problem, value: float, dtype: torch.dtype, instruction_set: str
 ) -> None:
     o = operands(problem, dtype)
-    _, grad_x, grad_w, grad_b = run(problem, o)
+    clean = run(problem, o)
     positions = reference.source_positions(problem)
     for n, co, lo in spots(o.grad_y):
         grad_y = o.grad_y.clone()
@@ -138,19 +122,23 @@ def test_nonfinite_grad_output_reaches_what_it_was_read_from(
         dirty = run(problem, o._replace(grad_y=grad_y))
         group = co // (problem.c_out // problem.groups)
         channels = torch.arange(problem.c_in) // (problem.c_in // problem.groups) == group
-        reached = torch.zeros_like(grad_x, dtype=torch.bool)
+        reached = torch.zeros_like(clean.grad_x, dtype=torch.bool)
         reached[n] = channels[:, None] & torch.isin(torch.arange(problem.l_in), positions[lo])
         context = f"{instruction_set}: grad_y[{n}, {co}, {lo}]"
-        assert_spread(dirty[1], grad_x, reached, f"grad_x of {context}")
+        assert_spread(dirty.grad_x, clean.grad_x, reached, f"grad_x of {context}")
         # A tap that reads a padded zero may see 0 * inf or nothing at all: both are right.
-        taps = torch.zeros_like(grad_w, dtype=torch.bool)
+        taps = torch.zeros_like(clean.grad_w, dtype=torch.bool)
         taps[co] = positions[lo] >= 0
         undefined = torch.zeros_like(taps)
         undefined[co] = positions[lo] < 0
         assert_spread(
-            torch.where(undefined, grad_w, dirty[2]), grad_w, taps, f"grad_w of {context}"
+            torch.where(undefined, clean.grad_w, dirty.grad_w),
+            clean.grad_w,
+            taps,
+            f"grad_w of {context}",
         )
-        assert_spread(dirty[3], grad_b, torch.arange(problem.c_out) == co, f"grad_b of {context}")
+        bias = torch.arange(problem.c_out) == co
+        assert_spread(dirty.grad_b, clean.grad_b, bias, f"grad_b of {context}")
 
 
 def test_float16_rounds_to_infinity_where_torch_does(instruction_set: str) -> None:
@@ -175,7 +163,6 @@ def test_subnormal_numbers_survive(dtype: torch.dtype, instruction_set: str) -> 
 @pytest.fixture
 def uninitialised_memory_is_nan() -> Iterator[None]:
     """torch fills what it allocates with NaN."""
-    assert torch.utils.deterministic.fill_uninitialized_memory
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
@@ -186,6 +173,5 @@ def uninitialised_memory_is_nan() -> Iterator[None]:
 def test_every_element_is_written(problem: Problem, instruction_set: str) -> None:
     assert torch.empty(3).isnan().all()
     o = operands(problem, torch.float32)
-    expected = (expect_forward(problem, o.x, o.w, o.b), *expect_gradients(problem, o))
-    for actual, exact in zip(run(problem, o), expected, strict=True):
-        assert_within_budget(actual, exact, context=instruction_set)
+    for actual, expected in zip(run(problem, o), expect_results(problem, o), strict=True):
+        assert_within_budget(actual, expected, context=instruction_set)

@@ -2,39 +2,28 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import reference
 import torch
 import torch.nn.functional as F
-from conftest import DTYPES
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numerics import assert_within_budget, expect_forward
-from problems import CORPUS, Problem, operands, problems
+from problems import CORPUS, Problem, operands
 
 from torch_conv1d import conv1d
 
 SMALL = Problem.parse("n3_ci6_co4_l23_k4_s1_p0_d3_g2")
 
 
-def check(problem: Problem, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("problem", CORPUS, ids=str)
+def test_forward_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
     x, w, b, _ = operands(problem, dtype)
     for bias in (b, None):
         y = conv1d(x, w, bias, **problem.arguments)
         assert y.dtype == dtype
         assert y.is_contiguous()
         assert_within_budget(y, expect_forward(problem, x, w, bias), context=dtype)
-
-
-@pytest.mark.parametrize("problem", CORPUS, ids=str)
-def test_forward_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
-    check(problem, dtype)
-
-
-@settings(max_examples=150, deadline=None, derandomize=True)
-@given(problem=problems(), dtype=st.sampled_from(DTYPES))
-def test_forward_of_any_problem_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
-    check(problem, dtype)
 
 
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
@@ -71,10 +60,11 @@ def test_every_spelling_of_padding(
     assert torch.equal(ours, conv1d(explicit, w, b, dilation=3, groups=2))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_same_padding_is_torch_with_an_odd_and_an_even_total() -> None:
     x, w, b, _ = operands(SMALL)
     for dilation in (1, 2, 3):
-        arguments = {"padding": "same", "dilation": dilation, "groups": 2}
+        arguments: dict[str, Any] = {"padding": "same", "dilation": dilation, "groups": 2}
         torch.testing.assert_close(conv1d(x, w, b, **arguments), F.conv1d(x, w, b, **arguments))
 
 

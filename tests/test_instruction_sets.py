@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from calls import run
 from conftest import DTYPES
-from numerics import assert_within_budget, expect_forward, expect_gradients
+from numerics import assert_within_budget, expect_results
 from problems import CORPUS, Problem, operands
 
-from torch_conv1d import _C, conv1d
+from torch_conv1d import _C
 
 ROOT = Path(__file__).parent.parent
 
@@ -27,15 +28,9 @@ def test_results_are_the_reference(
     # One dtype a problem, so that each instruction set meets all of them over the corpus.
     dtype = DTYPES[(CORPUS.index(problem) + channels_last) % len(DTYPES)]
     o = operands(problem, dtype)
-    x, w, b = (t.detach().requires_grad_() for t in (o.x.mT if channels_last else o.x, o.w, o.b))
-    y = conv1d(x, w, b, **problem.arguments, channels_last=channels_last)
-    grad_y = o.grad_y.mT if channels_last else o.grad_y
-    grad_x, grad_w, grad_b = torch.autograd.grad(y, (x, w, b), grad_y)
-    if channels_last:
-        y, grad_x = y.mT, grad_x.mT
-    expected = (expect_forward(problem, o.x, o.w, o.b), *expect_gradients(problem, o))
-    for actual, exact in zip((y, grad_x, grad_w, grad_b), expected, strict=True):
-        assert_within_budget(actual, exact, context=(instruction_set, dtype))
+    results = run(problem, o, channels_last)
+    for actual, expected in zip(results, expect_results(problem, o), strict=True):
+        assert_within_budget(actual, expected, context=(instruction_set, dtype))
 
 
 def test_reference_is_the_first_and_the_best_is_active() -> None:
@@ -87,11 +82,30 @@ def test_override_by_an_unknown_environment_variable_says_so() -> None:
     assert "sse9" in found.stderr
 
 
+def explain(problem: Problem) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in _C.explain(str(problem)).splitlines())
+
+
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
-def test_explanation_names_algorithm_and_reason(problem: Problem, instruction_set: str) -> None:
-    lines = dict(line.split(": ", 1) for line in _C.explain(str(problem)).splitlines())
-    assert lines["algorithm"]
-    assert lines["reason"]
+def test_explanation_names_algorithms_and_reasons(problem: Problem, instruction_set: str) -> None:
+    lines = explain(problem)
+    assert lines["problem"] == str(problem)
+    assert lines["instruction_set"] == instruction_set
+    for operation in ("forward.", "grad_input.", "grad_weight."):
+        prefix = "" if instruction_set == "reference" else operation
+        assert lines[f"{prefix}algorithm"]
+        assert lines[f"{prefix}reason"]
+
+
+@pytest.mark.usefixtures("threads")
+def test_explanation_cuts_a_reduction_whatever_the_threads() -> None:
+    """Sums depend on the cut."""
+    problem = Problem.parse("n8_ci64_co64_l4000_k3_s1_p1_d1_g1")
+    cuts = set()
+    for count in (1, 2, 7):
+        torch.set_num_threads(count)
+        cuts.add(explain(problem)["grad_weight.reduction"])
+    assert len(cuts) == 1
 
 
 def test_explanation_of_a_malformed_problem_shows_a_good_one() -> None:

@@ -7,7 +7,8 @@ import itertools
 import pytest
 import reference
 import torch
-from numerics import Expected, assert_within_budget, expect_forward, expect_gradients
+from calls import leaves
+from numerics import Expected, assert_within_budget, expect_forward, expect_results
 from problems import CORPUS, PADDING_MODES, Problem, legal_problem, operands
 
 SMALL = [
@@ -46,20 +47,17 @@ def test_taps_are_the_loops_of_the_definition(problem: Problem) -> None:
             y[n, co, lo] += o.w[co, c, k] * o.x[n, ci, li]
             grad_x[n, ci, li] += o.w[co, c, k] * o.grad_y[n, co, lo]
             grad_w[co, c, k] += o.x[n, ci, li] * o.grad_y[n, co, lo]
-    assert_within_budget(y, expect_forward(p, o.x, o.w, o.b))
-    for actual, expected in zip((grad_x, grad_w), expect_gradients(p, o), strict=False):
+    for actual, expected in zip((y, grad_x, grad_w), expect_results(p, o), strict=False):
         assert_within_budget(actual, expected)
 
 
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
 def test_reference_is_torch(problem: Problem) -> None:
     p, o = problem, operands(problem)
-    x, w, b = (t.requires_grad_() for t in (o.x, o.w, o.b))
+    x, w, b = leaves(o)
     y = reference.torch_conv1d(p, x, w, b)
-    assert_within_budget(y, expect_forward(p, x.detach(), w.detach(), b.detach()))
-    detached = o._replace(x=x.detach(), w=w.detach())
-    gradients = torch.autograd.grad(y, (x, w, b), o.grad_y)
-    for actual, expected in zip(gradients, expect_gradients(p, detached), strict=True):
+    results = (y, *torch.autograd.grad(y, (x, w, b), o.grad_y))
+    for actual, expected in zip(results, expect_results(p, o), strict=True):
         assert_within_budget(actual, expected)
 
 

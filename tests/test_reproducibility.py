@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 import torch.nn.functional as F
+from calls import assert_same_bits, instruction_set_named, run
 from problems import CORPUS, Operands, Problem, operands
-from torch import Tensor
 
 from torch_conv1d import _C, conv1d
 
@@ -32,24 +34,26 @@ UNPADDED = tuple(
         """.split(),
     )
 )
+
+# Enough work for threads to share: samples, groups, positions, channels, parts of a reduction.
+BIG = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci96_co80_l500_k3_s1_p1_d1_g1
+        n1_ci3_co70_l9001_k5_s2_p2_d1_g1
+        n40_ci33_co25_l41_k3_s1_p2x0_d1_g1_reflect
+        n3_ci300_co300_l700_k3_s1_p1_d1_g300
+        n1_ci4_co4_l30011_k31_s1_p15_d1_g4_circular
+        n2_ci24_co48_l2003_k7_s3_p9_d3_g6_replicate
+        n1_ci700_co5_l300_k3_s1_p1_d1_g1
+        n1_ci5_co700_l300_k3_s2_p1_d1_g1
+        n2_ci120_co130_l600_k1_s1_p0_d1_g1
+        n9_ci1_co1_l6007_k63_s1_p31_d1_g1
+        """.split(),
+    )
+)
 FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
-
-
-def run(problem: Problem, o: Operands) -> dict[str, Tensor]:
-    leaves = tuple(t.detach().requires_grad_() for t in (o.x, o.w, o.b))
-    y = conv1d(*leaves, **problem.arguments)
-    grad_x, grad_w, grad_b = torch.autograd.grad(y, leaves, o.grad_y)
-    return {"y": y.detach(), "grad_x": grad_x, "grad_w": grad_w, "grad_b": grad_b}
-
-
-def assert_same_bits(
-    actual: dict[str, Tensor], expected: dict[str, Tensor], context: object
-) -> None:
-    for name, tensor in expected.items():
-        wrong = int((actual[name] != tensor).sum())
-        assert torch.equal(actual[name], tensor), (
-            f"{context}: {name} differs in {wrong} of {tensor.numel()} elements"
-        )
 
 
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
@@ -57,9 +61,9 @@ def test_batch_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     whole = run(problem, o)
     for begin, end in ((0, 1), (problem.n - 1, problem.n), (problem.n // 2, problem.n)):
-        part = Operands(o.x[begin:end], o.w, o.b, o.grad_y[begin:end])
-        expected = {name: whole[name][begin:end] for name in ("y", "grad_x")}
-        assert_same_bits(run(problem, part), expected, f"samples {begin}:{end}")
+        part = run(problem, Operands(o.x[begin:end], o.w, o.b, o.grad_y[begin:end]))
+        assert torch.equal(part.y, whole.y[begin:end])
+        assert torch.equal(part.grad_x, whole.grad_x[begin:end])
 
 
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
@@ -72,18 +76,11 @@ def test_position_and_chunk_change_no_bit(problem: Problem, dtype: torch.dtype) 
         outputs = slice(begin, begin + length)
         first = begin * problem.stride
         inputs = slice(first, first + (length - 1) * problem.stride + problem.span)
-        part = Operands(o.x[..., inputs], o.w, o.b, o.grad_y[..., outputs])
-        chunk = run(problem, part)
-        # Of grad_x, the positions that no output outside of the chunk reads.
-        whole_sums = slice(problem.span - 1, (length - 1) * problem.stride + 1)
-        assert_same_bits(
-            {"y": chunk["y"], "grad_x": chunk["grad_x"][..., whole_sums]},
-            {
-                "y": whole["y"][..., outputs],
-                "grad_x": whole["grad_x"][..., inputs][..., whole_sums],
-            },
-            f"outputs {begin}:{begin + length}",
-        )
+        chunk = run(problem, Operands(o.x[..., inputs], o.w, o.b, o.grad_y[..., outputs]))
+        assert torch.equal(chunk.y, whole.y[..., outputs]), outputs
+        # Positions that no output outside of the chunk reads.
+        inner = slice(problem.span - 1, (length - 1) * problem.stride + 1)
+        assert torch.equal(chunk.grad_x[..., inner], whole.grad_x[..., inputs][..., inner]), outputs
 
 
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
@@ -110,16 +107,23 @@ def test_implicit_padding_changes_no_bit(problem: Problem, mode: str) -> None:
     assert torch.equal(conv1d(x, w, b, **arguments), explicit)
 
 
-@pytest.mark.parametrize("problem", UNPADDED, ids=str)
+@pytest.mark.parametrize("problem", BIG, ids=str)
 @pytest.mark.usefixtures("threads")
 def test_threads_change_no_bit(problem: Problem, dtype: torch.dtype) -> None:
-    bigger = Problem.parse(str(problem).replace(f"_l{problem.l_in}_", f"_l{3 * problem.l_in}_"))
-    o = operands(bigger, dtype)
+    o = operands(problem, dtype)
     torch.set_num_threads(1)
-    alone = run(bigger, o)
+    alone = run(problem, o)
     for count in (2, 3, 7):
         torch.set_num_threads(count)
-        assert_same_bits(run(bigger, o), alone, f"{count} threads")
+        assert_same_bits(run(problem, o), alone, f"{count} threads")
+
+
+def test_calls_from_several_python_threads_do_not_meet() -> None:
+    given = [(problem, operands(problem, torch.float32)) for problem in (*UNPADDED, *BIG[:3])]
+    expected = [run(*each) for each in given]
+    with ThreadPoolExecutor(4) as pool:
+        for index, results in enumerate(pool.map(lambda each: run(*each), given * 4)):
+            assert_same_bits(results, expected[index % len(given)], given[index % len(given)][0])
 
 
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
@@ -133,16 +137,13 @@ def test_repetition_changes_no_bit(problem: Problem) -> None:
 @pytest.mark.skipif(
     len(FMA_SETS) < 2, reason="this machine runs fewer than two FMA instruction sets"
 )
-@pytest.mark.parametrize("problem", (*UNPADDED, *CORPUS), ids=str)
+@pytest.mark.parametrize("problem", (*UNPADDED, *BIG, *CORPUS), ids=str)
 def test_fma_instruction_set_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     results = {}
-    try:
-        for name in FMA_SETS:
-            _C.set_instruction_set(name)
+    for name in FMA_SETS:
+        with instruction_set_named(name):
             results[name] = run(problem, o)
-    finally:
-        _C.set_instruction_set("")
     first = results.pop(FMA_SETS[0])
     for name, result in results.items():
         assert_same_bits(result, first, f"{name} and {FMA_SETS[0]}")

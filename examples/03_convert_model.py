@@ -3,8 +3,9 @@ same output, same gradients, the time of both.
 
     python examples/03_convert_model.py
 
-A run of torch's in float64 tells how large rounding errors are in a network this deep: ours may be
-a few times as far from it as torch's own float32 results.
+The yardstick is torch's own distance from a run in float64: ours has to be of the same order.
+Gradients are compared in float64, because in float32 a rounding error can carry an activation over
+the kink of a leaky ReLU, which changes a gradient by far more than rounding.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ UPSAMPLING = ((8, 16), (8, 16), (2, 4), (2, 4))  # rate, kernel size
 KERNELS = (3, 7, 11)
 DILATIONS = (1, 3, 5)
 SLOPE = 0.1
+EPS32, EPS64 = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 
 
 class ResidualBlock(nn.Module):
@@ -122,13 +124,19 @@ def main() -> None:
 
     mel = torch.randn(1, MELS, FRAMES)
     exact = run(copy.deepcopy(theirs).double(), mel.double())
-    their_results, our_results = run(theirs, mel), run(ours, mel)
-    assert our_results[0].shape == (1, 1, FRAMES * 256)
-    for name, part in (("waveform", slice(0, 1)), ("gradients", slice(1, None))):
-        their_error = largest_error(their_results[part], exact[part])
-        our_error = largest_error(our_results[part], exact[part])
-        print(f"{name}: error of torch {their_error:.1e}, ours {our_error:.1e}")
-        assert our_error <= 4 * their_error
+    their_float32, our_float32 = run(theirs, mel), run(ours, mel)
+    our_float64 = run(copy.deepcopy(ours).double(), mel.double())
+    assert our_float32[0].shape == (1, 1, FRAMES * 256)
+
+    their_error = largest_error(their_float32[:1], exact[:1])
+    our_error = largest_error(our_float32[:1], exact[:1])
+    print(f"waveform, float32: error of torch {their_error:.1e}, of ours {our_error:.1e}")
+    assert our_error <= 10 * their_error
+
+    difference = largest_error(our_float64, exact)
+    rounding = largest_error(their_float32, exact) * EPS64 / EPS32
+    print(f"gradients, float64: difference {difference:.1e}, rounding explains {rounding:.1e}")
+    assert difference <= 10 * rounding
 
     for name, call in (("inference", infer), ("forward and backward", run)):
         t, o = median_seconds(call, theirs, mel), median_seconds(call, ours, mel)

@@ -1,5 +1,7 @@
 #include "checks.h"
 
+#include <algorithm>
+
 namespace torch_conv1d {
 namespace {
 
@@ -10,23 +12,26 @@ bool at_least(const c10::SymInt& a, const c10::SymInt& b) { return a.sym_ge(b).e
 bool equal(int64_t a, int64_t b) { return a == b; }
 bool equal(const c10::SymInt& a, const c10::SymInt& b) { return a.sym_eq(b).expect_true(__FILE__, __LINE__); }
 
-int64_t add(int64_t a, int64_t b) {
+// `what` names the arguments that a sum or product is made of.
+int64_t add(int64_t a, int64_t b, const char* what) {
   int64_t sum = 0;
-  TORCH_CHECK(!__builtin_add_overflow(a, b, &sum), "conv1d: sizes overflow 64 bits: ", a, " + ", b);
+  TORCH_CHECK(
+      !__builtin_add_overflow(a, b, &sum), "conv1d: ", what, " must fit in 64 bits, got ", a, " + ", b);
   return sum;
 }
-int64_t multiply(int64_t a, int64_t b) {
+int64_t multiply(int64_t a, int64_t b, const char* what) {
   int64_t product = 0;
-  TORCH_CHECK(!__builtin_mul_overflow(a, b, &product), "conv1d: sizes overflow 64 bits: ", a, " * ", b);
+  TORCH_CHECK(
+      !__builtin_mul_overflow(a, b, &product), "conv1d: ", what, " must fit in 64 bits, got ", a, " * ", b);
   return product;
 }
-c10::SymInt add(const c10::SymInt& a, const c10::SymInt& b) {
+c10::SymInt add(const c10::SymInt& a, const c10::SymInt& b, const char* what) {
   if (a.is_symbolic() || b.is_symbolic()) return a + b;
-  return add(a.expect_int(), b.expect_int());
+  return add(a.expect_int(), b.expect_int(), what);
 }
-c10::SymInt multiply(const c10::SymInt& a, const c10::SymInt& b) {
+c10::SymInt multiply(const c10::SymInt& a, const c10::SymInt& b, const char* what) {
   if (a.is_symbolic() || b.is_symbolic()) return a * b;
-  return multiply(a.expect_int(), b.expect_int());
+  return multiply(a.expect_int(), b.expect_int(), what);
 }
 
 template <class Int>
@@ -80,10 +85,10 @@ void check_dtype_and_layout(const at::Tensor& input) {
 template <class Int>
 void check_shapes(const at::Tensor& input, const at::Tensor& weight, const Int& groups) {
   TORCH_CHECK(
-      weight.dim() >= 3, "conv1d: weight should have at least three dimensions: expected shape (out_channels, "
-      "in_channels / groups, kernel_size), got ", sizes<Int>(weight));
+      weight.dim() >= 3, "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
+      "in_channels / groups, kernel_size), got shape ", sizes<Int>(weight));
   TORCH_CHECK(
-      weight.dim() == 3, "conv1d: expected weight of shape (out_channels, in_channels / groups, kernel_size), got ",
+      weight.dim() == 3, "conv1d: expected weight of the 3 dimensions (out_channels, in_channels / groups, kernel_size), got shape ",
       sizes<Int>(weight));
   TORCH_CHECK(input.dim() == 3, "conv1d: expected input of shape (N, C, L), got ", sizes<Int>(input));
   const auto w = sizes<Int>(weight);
@@ -94,7 +99,7 @@ void check_shapes(const at::Tensor& input, const at::Tensor& weight, const Int& 
       equal(w[0] % groups, Int(0)), "conv1d: Given groups=", groups, ", expected weight to be divisible by ", groups,
       " at dimension 0, but got weight of size ", w, " instead");
   TORCH_CHECK(
-      equal(sizes<Int>(input)[1], multiply(w[1], groups)), "conv1d: Given groups=", groups, ", weight of size ", w,
+      equal(sizes<Int>(input)[1], multiply(w[1], groups, "weight.shape[1] * groups")), "conv1d: Given groups=", groups, ", weight of size ", w,
       ", expected input", sizes<Int>(input), " to have ", w[1] * groups, " channels, but got ",
       sizes<Int>(input)[1], " channels instead");
   TORCH_CHECK(
@@ -149,16 +154,19 @@ Int checked_output_length(
         " instead");
     check_like_input(input, *bias, "bias");
   }
-  const Int padded = add(add(x[2], o.pad_left), o.pad_right);
-  const Int span = add(multiply(o.dilation, w[2] - 1), Int(1));
+  const char* const kPadded = "input length + left padding + right padding";
+  const char* const kSpan = "dilation * (kernel_size - 1) + 1";
+  const Int padded = add(add(x[2], o.pad_left, kPadded), o.pad_right, kPadded);
+  const Int span = add(multiply(o.dilation, w[2] - 1, kSpan), Int(1), kSpan);
   TORCH_CHECK(
       at_least(padded, span), "conv1d: Kernel size can't be greater than actual input size: expected a kernel with dilation * "
-      "(kernel_size - 1) + 1 <= padded length, got dilation ", o.dilation, ", kernel_size ", w[2], " and a length of ",
-      x[2], " padded to ", padded);
+      "(kernel_size - 1) + 1 <= padded length, got dilation ", o.dilation, " and kernel_size ", w[2], ", that is ", span,
+      ", and length ", x[2], " padded to ", padded);
   check_padding_mode(x[2], o);
   const Int l_out = output_length(x[2], o.pad_left, o.pad_right, o.dilation, w[2], o.stride);
-  // Bytes of the output, so that allocation and addressing stay inside 64 bits.
-  multiply(multiply(multiply(x[0], w[0]), l_out), Int(8));
+  // So that allocation and addressing stay inside 64 bits.
+  const char* const kBytes = "the bytes of the output, N * out_channels * length * 8";
+  multiply(multiply(multiply(x[0], w[0], kBytes), l_out, kBytes), Int(8), kBytes);
   return l_out;
 }
 
@@ -189,9 +197,8 @@ Conv1dProblem make_problem(
   p.l_in = input.size(2);
   p.l_out = l_out;
   p.kernel_size = weight.size(2);
-  // A stride without a second output and a dilation without a second tap mean nothing; kernels that multiply by
-  // them need not fear the largest int64.
-  p.stride = l_out > 1 ? o.stride : 1;
+  // A stride beyond the row and a dilation without a second tap mean nothing; bounded, they cannot overflow a kernel.
+  p.stride = std::min(o.stride, p.l_in + o.pad_left + o.pad_right);
   p.pad_left = o.pad_left;
   p.pad_right = o.pad_right;
   p.dilation = p.kernel_size > 1 ? o.dilation : 1;

@@ -84,8 +84,8 @@ at::Tensor conv1d_padding(
       channels_last};
   if (padding == "same" || padding == "causal") {
     TORCH_CHECK(
-        weight.dim() == 3, "conv1d: weight should have at least three dimensions: expected shape (out_channels, "
-        "in_channels / groups, kernel_size), got ", weight.sym_sizes());
+        weight.dim() == 3, "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
+        "in_channels / groups, kernel_size), got shape ", weight.sym_sizes());
     const c10::SymInt total = o.dilation * (weight.sym_size(2) - 1);
     if (padding == "same") {
       TORCH_CHECK(

@@ -3,7 +3,7 @@
 import math
 import operator
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -36,9 +36,14 @@ def conv1d(
     )
     _require(isinstance(padding_mode, str), "padding_mode", "a str", padding_mode)
     _require(isinstance(channels_last, bool), "channels_last", "a bool", channels_last)
-    translated = torch.onnx.is_in_onnx_export() or _is_dtensor(input) or _is_dtensor(weight)
-    front = _aten_conv1d if translated else torch.ops.torch_conv1d.conv1d
-    result: Tensor = front(
+    front: Callable[..., Tensor]
+    if torch.onnx.is_in_onnx_export() or _is_dtensor(input) or _is_dtensor(weight):
+        front = _aten_conv1d
+    elif isinstance(padding, str):
+        front = torch.ops.torch_conv1d.conv1d.padding
+    else:
+        front = torch.ops.torch_conv1d.conv1d.default
+    return front(
         input,
         weight,
         bias,
@@ -49,7 +54,6 @@ def conv1d(
         padding_mode=padding_mode,
         channels_last=channels_last,
     )
-    return result
 
 
 def _require(condition: bool, name: str, expected: str, value: object) -> None:

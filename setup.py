@@ -39,7 +39,8 @@ ISA_FLAGS = {
 if platform.machine().lower() not in ("x86_64", "amd64"):
     ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"]}
 
-CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra"
+# psabi: the kernels pass vectors wider than the registers of their instruction set, but to themselves alone.
+CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra -Wno-psabi"
 # Only parallel.cpp opens parallel regions. The OpenMP runtime is the one that torch has loaded, so that
 # torch.set_num_threads rules; linking a second one would bring a second pool of threads.
 OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", "-fopenmp"

@@ -20,15 +20,18 @@
 #include <torch/library.h>
 #include <torch/version.h>
 
+#include <algorithm>
+#include <mutex>
+
 #include "ops.h"
 
 namespace torch_conv1d {
 namespace {
 
-using torch::autograd::Node;
 using torch::autograd::SavedVariable;
 using torch::autograd::variable_list;
 using torch::dynamo::autograd::CompiledNodeArgs;
+using torch::dynamo::autograd::IValuePacker;
 using torch::dynamo::autograd::SwapSavedVariables;
 
 // torch 2.13 turned nodes from shared_ptr into intrusive_ptr, and 2.15 brought hooks on their creation.
@@ -66,104 +69,163 @@ at::Tensor spread(const at::Tensor& per_channel, c10::SymIntArrayRef shape) {
   return per_channel.view_symint({1, -1, 1}).expand_symint(shape);
 }
 
-// An operand of a node. Its value is saved only if a derivative needs it; of the others the shape remains.
-struct Operand {
-  SavedVariable value;
-  std::vector<c10::SymInt> shape;
-  bool saved = false;
+// A node of the graph. `Derivative` says what it computes, from saved operands alone; the rest are the chores that
+// torch asks of a node. Both ops have three inputs that may need a gradient.
+template <class Derivative>
+struct Conv1dNode final : torch::autograd::TraceableFunction {
+  using Operands = std::array<at::Tensor, Derivative::kOperands>;
+  using Shapes = std::array<std::vector<c10::SymInt>, Derivative::kOperands>;
 
-  void save(const at::Tensor& tensor, bool needed) {
-    saved = needed;
-    if (needed)
-      value = SavedVariable(tensor, /*is_output=*/false);
-    else
-      shape = tensor.sym_sizes().vec();
-  }
-  // The operand; of one that was not saved a stand-in of the same shape, which no kernel reads.
-  at::Tensor get(const at::Tensor& like) const {
-    return saved ? value.unpack() : like.new_empty_symint({}).expand_symint(shape);
-  }
-};
-
-// What both nodes share: the options, operands, and the chores that torch asks of a node.
-struct Conv1dNode : torch::autograd::TraceableFunction {
   SymOptions options;
-  std::vector<Operand> operands;
+  // An operand whose value no derivative needs is not kept alive: only its shape is saved.
+  std::array<SavedVariable, Derivative::kOperands> values;
+  Shapes shapes;
+
+  void save(size_t i, const at::Tensor& operand, bool needed) {
+    if (needed)
+      values[i] = SavedVariable(operand, /*is_output=*/false);
+    else
+      shapes[i] = operand.sym_sizes().vec();
+  }
+
+  std::string name() const override { return Derivative::kName; }
 
   void release_variables() override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (Operand& operand : operands) operand.value.reset_data();
+    for (SavedVariable& value : values) value.reset_data();
   }
 
   variable_list apply(variable_list&& grads) override {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return differentiate(grads);
+    return differentiate(grads, unpacked(), shapes, options, needed());
   }
-  virtual variable_list differentiate(const variable_list& grads) = 0;
 
-  // Compiled autograd lifts tensors and symbols out of the node, and replays it on their stand-ins.
+  // Compiled autograd lifts tensors and symbols out of the node, and puts a call of the derivative on their
+  // stand-ins into its graph.
   void compiled_args(CompiledNodeArgs& args) const override {
-    for (const Operand& operand : operands) {
-      args.collect(operand.saved);
-      if (operand.saved) args.collect(operand.value, /*is_output=*/false);
-      args.collect(operand.shape);
-    }
-    const SymOptions& o = options;
-    for (const auto* number : {&o.stride, &o.pad_left, &o.pad_right, &o.dilation, &o.groups}) args.collect(*number);
-    args.collect(o.padding_mode);
-    args.collect(o.channels_last);
+    for (const SavedVariable& value : values) args.collect(value, /*is_output=*/false);
+    for (const auto& shape : shapes) args.collect(shape);
+    for (const auto* number : numbers(options)) args.collect(*number);
+    args.collect(options.padding_mode);
+    args.collect(options.channels_last);
   }
+
   variable_list apply_with_saved(const variable_list& grads, SwapSavedVariables& saved) override {
-    SymOptions& o = options;
-    const std::array numbers{&o.stride, &o.pad_left, &o.pad_right, &o.dilation, &o.groups};
-    for (Operand& operand : operands) {
-      if (operand.saved) saved.before(operand.value);
-      saved.before(operand.shape);
-    }
-    for (auto* number : numbers) saved.before(*number);
-    variable_list result = apply(variable_list(grads));
-    for (Operand& operand : operands) {
-      if (operand.saved) saved.after(operand.value);
-      saved.after(operand.shape);
-    }
-    for (auto* number : numbers) saved.after(*number);
+    for (SavedVariable& value : values) saved.before(value);
+    for (auto& shape : shapes) saved.before(shape);
+    for (auto* number : numbers(options)) saved.before(*number);
+
+    Packer packer;
+    for (const at::Tensor& operand : unpacked()) packer.add(operand);
+    for (const auto& shape : shapes) packer.add(shape);
+    for (const auto* number : numbers(options)) packer.add(*number);
+    packer.add(options.padding_mode);
+    packer.add(options.channels_last);
+    packer.add(needed());
+    const auto& python = torch::dynamo::autograd::getPyCompilerInterface();
+    static const std::string function =
+        python->bind_function(saved.get_py_compiler(), Derivative::kName, differentiate_packed, packer.types);
+    const auto results = torch::dynamo::autograd::get_input_metadata(next_edges());
+    variable_list result = python->call_function(
+        saved.get_py_compiler(), "apply_functional", function, grads, std::move(packer.values).vec(),
+        IValuePacker<std::decay_t<decltype(results)>>::pack(results));
+
+    for (SavedVariable& value : values) saved.after(value);
+    for (auto& shape : shapes) saved.after(shape);
+    for (auto* number : numbers(options)) saved.after(*number);
     return result;
+  }
+
+ private:
+  struct Packer {
+    torch::dynamo::autograd::PackedArgs values;
+    std::vector<at::TypePtr> types;
+
+    template <class T>
+    void add(const T& value) {
+      values.pack(value);
+      types.push_back(IValuePacker<T>::packed_type());
+    }
+  };
+
+  template <class Options>
+  static auto numbers(Options& o) {
+    return std::array{&o.stride, &o.pad_left, &o.pad_right, &o.dilation, &o.groups};
+  }
+
+  Operands unpacked() const {
+    Operands operands;
+    for (size_t i = 0; i < operands.size(); ++i) operands[i] = values[i].unpack();
+    return operands;
+  }
+
+  Mask needed() const {
+    return {task_should_compute_output(0), task_should_compute_output(1), task_should_compute_output(2)};
+  }
+
+  static variable_list differentiate_packed(const variable_list& grads, const std::vector<at::IValue>& arguments) {
+    torch::dynamo::autograd::PackedArgs packed(arguments);
+    Operands operands;
+    for (at::Tensor& operand : operands) operand = packed.unpack<at::Tensor>();
+    Shapes shapes;
+    for (auto& shape : shapes) shape = packed.unpack<std::vector<c10::SymInt>>();
+    SymOptions options;
+    for (auto* number : numbers(options)) *number = packed.unpack<c10::SymInt>();
+    options.padding_mode = packed.unpack<int64_t>();
+    options.channels_last = packed.unpack<bool>();
+    return differentiate(grads, std::move(operands), shapes, options, packed.unpack<Mask>());
+  }
+
+  static variable_list differentiate(
+      const variable_list& grads,
+      Operands operands,
+      const Shapes& shapes,
+      const SymOptions& options,
+      Mask needed) {
+    const auto grad = std::find_if(grads.begin(), grads.end(), [](const auto& g) { return g.defined(); });
+    if (grad == grads.end()) return variable_list(needed.size());
+    // A stand-in for an operand that was not saved: no kernel reads it.
+    for (size_t i = 0; i < operands.size(); ++i)
+      if (!operands[i].defined()) operands[i] = grad->new_empty_symint({}).expand_symint(shapes[i]);
+    return Derivative::compute(grads, operands, options, needed);
   }
 };
 
-struct Conv1dBackward final : Conv1dNode {  // inputs: x, w, b; operands: x, w
-  std::string name() const override { return "Conv1dBackward"; }
-  variable_list differentiate(const variable_list& grads) override {
-    const at::Tensor& g = grads[0];
-    const bool has_bias = num_outputs() > 2;
-    if (!g.defined()) return variable_list(num_outputs());
-    auto [grad_x, grad_w, grad_b] = call_backward(
-        g, operands[0].get(g), operands[1].get(g), options,
-        {task_should_compute_output(0), task_should_compute_output(1), has_bias && task_should_compute_output(2)});
-    variable_list result{grad_x, grad_w};
-    if (has_bias) result.push_back(grad_b);
-    return result;
+struct ForwardDerivative {
+  static constexpr const char* kName = "Conv1dBackward";
+  static constexpr size_t kOperands = 2;
+
+  static variable_list compute(
+      const variable_list& grads,
+      const std::array<at::Tensor, kOperands>& operands,
+      const SymOptions& options,
+      Mask needed) {
+    const auto& [x, w] = operands;
+    const auto [grad_x, grad_w, grad_b] = call_backward(grads[0], x, w, options, needed);
+    return {grad_x, grad_w, grad_b};
   }
 };
 
-struct Conv1dBackwardBackward final : Conv1dNode {  // inputs and operands: g, x, w
-  std::string name() const override { return "Conv1dBackwardBackward"; }
-  variable_list differentiate(const variable_list& grads) override {
+struct BackwardDerivative {
+  static constexpr const char* kName = "Conv1dBackwardBackward";
+  static constexpr size_t kOperands = 3;
+
+  static variable_list compute(
+      const variable_list& grads,
+      const std::array<at::Tensor, kOperands>& operands,
+      const SymOptions& options,
+      Mask needed) {
     const at::Tensor &u = grads[0], &v = grads[1], &s = grads[2];
+    const auto& [g, x, w] = operands;
     variable_list result(3);
-    const at::Tensor& any = u.defined() ? u : v.defined() ? v : s;
-    if (!any.defined()) return result;
-    const at::Tensor g = operands[0].get(any), x = operands[1].get(any), w = operands[2].get(any);
-    if (task_should_compute_output(0)) {
+    if (needed[0]) {
       if (u.defined()) result[0] = call_forward(u, w, s, options);
       if (v.defined())
         result[0] = sum_defined(result[0], call_forward(x, v, u.defined() ? at::Tensor() : s, options));
       if (!result[0].defined()) result[0] = spread(s, g.sym_sizes());
     }
-    if (task_should_compute_output(1) && v.defined())
-      result[1] = std::get<0>(call_backward(g, x, v, options, {true, false, false}));
-    if (task_should_compute_output(2) && u.defined())
-      result[2] = std::get<1>(call_backward(g, u, w, options, {false, true, false}));
+    if (needed[1] && v.defined()) result[1] = std::get<0>(call_backward(g, x, v, options, {true, false, false}));
+    if (needed[2] && u.defined()) result[2] = std::get<1>(call_backward(g, u, w, options, {false, true, false}));
     return result;
   }
 };
@@ -186,15 +248,13 @@ at::Tensor forward(
     bool channels_last) {
   const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
   const at::Tensor b = bias.value_or(at::Tensor());
-  NodePtr<Conv1dBackward> node;
+  NodePtr<Conv1dNode<ForwardDerivative>> node;
   if (torch::autograd::compute_requires_grad(x, w, b)) {
-    node = make_node<Conv1dBackward>();
-    node->set_next_edges(
-        b.defined() ? torch::autograd::collect_next_edges(x, w, b) : torch::autograd::collect_next_edges(x, w));
+    node = make_node<Conv1dNode<ForwardDerivative>>();
+    node->set_next_edges(torch::autograd::collect_next_edges(x, w, b));
     node->options = options;
-    node->operands.resize(2);
-    node->operands[0].save(x, node->should_compute_output(1));
-    node->operands[1].save(w, node->should_compute_output(0));
+    node->save(0, x, node->should_compute_output(1));
+    node->save(1, w, node->should_compute_output(0));
   }
   at::Tensor y;
   {
@@ -232,18 +292,17 @@ Gradients backward(
     bool channels_last,
     Mask mask) {
   const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
-  NodePtr<Conv1dBackwardBackward> node;
+  NodePtr<Conv1dNode<BackwardDerivative>> node;
   if (torch::autograd::compute_requires_grad(g, x, w)) {
-    node = make_node<Conv1dBackwardBackward>();
+    node = make_node<Conv1dNode<BackwardDerivative>>();
     node->set_next_edges(torch::autograd::collect_next_edges(g, x, w));
     node->options = options;
-    node->operands.resize(3);
     const bool for_g = node->should_compute_output(0);
     const bool for_x = node->should_compute_output(1) && mask[1];
     const bool for_w = node->should_compute_output(2) && mask[0];
-    node->operands[0].save(g, for_x || for_w);
-    node->operands[1].save(x, for_g && mask[1]);
-    node->operands[2].save(w, for_g && mask[0]);
+    node->save(0, g, for_x || for_w);
+    node->save(1, x, for_g && mask[1]);
+    node->save(2, w, for_g && mask[0]);
   }
   Gradients result;
   {

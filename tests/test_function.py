@@ -1,0 +1,134 @@
+"""Conv1dFunction: the same kernels as a plain torch.autograd.Function."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from layers import GRID, LAYERS, Layer, assert_same, subsets
+from torch import Tensor
+from torch.autograd import gradcheck, gradgradcheck
+from torch.func import grad, vmap
+
+from torch_conv1d import Conv1dFunction, conv1d
+
+OPERANDS = ("input", "weight", "bias")
+
+each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
+
+
+def apply(layer: Layer, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
+    a = layer.arguments
+    names = ("stride", "padding", "dilation", "groups", "padding_mode", "channels_last")
+    y: Tensor = Conv1dFunction.apply(x, w, b, *(a[name] for name in names))
+    return y
+
+
+def assert_same_bits(
+    actual: tuple[Tensor | None, ...], expected: tuple[Tensor | None, ...]
+) -> None:
+    for a, e in zip(actual, expected, strict=True):
+        if a is None or e is None:
+            assert a is e
+        else:
+            assert torch.equal(a, e)
+            assert a.stride() == e.stride()
+
+
+@pytest.mark.parametrize("layer", LAYERS + GRID, ids=str)
+def test_agrees_bit_for_bit(layer: Layer, dtype: torch.dtype) -> None:
+    operands = layer.operands(dtype, requires_grad=True)
+    ours, functions = layer.ours(*operands), apply(layer, *operands)
+    grad_y = torch.randn_like(ours)
+    assert_same_bits((functions,), (ours,))
+    assert_same_bits(
+        torch.autograd.grad(functions, operands, grad_y),
+        torch.autograd.grad(ours, operands, grad_y),
+    )
+
+
+@each_layer
+def test_second_derivative_agrees_bit_for_bit(layer: Layer) -> None:
+    def second(function: Any) -> tuple[Tensor, ...]:
+        operands = layer.operands(requires_grad=True)
+        first = torch.autograd.grad(function(*operands).square().sum(), operands, create_graph=True)
+        return torch.autograd.grad(sum(g.square().sum() for g in first), operands)
+
+    assert_same_bits(second(lambda *t: apply(layer, *t)), second(layer.ours))
+
+
+@each_layer
+def test_gradcheck(layer: Layer) -> None:
+    operands = layer.operands(requires_grad=True)
+    gradcheck(
+        lambda *t: apply(layer, *t), operands, check_undefined_grad=True, check_batched_grad=True
+    )
+    gradgradcheck(lambda *t: apply(layer, *t), operands)
+    gradcheck(lambda *t: apply(layer, *t), operands[:2])
+
+
+@each_layer
+@pytest.mark.parametrize("names", subsets(OPERANDS), ids="_".join)
+def test_any_subset_requires_grad(layer: Layer, names: tuple[str, ...]) -> None:
+    operands = tuple(
+        t.requires_grad_(name in names) for name, t in zip(OPERANDS, layer.operands(), strict=True)
+    )
+    gradcheck(lambda *t: apply(layer, *t), operands, fast_mode=True)
+    apply(layer, *operands).sum().backward()
+    assert [t.grad is not None for t in operands] == [name in names for name in OPERANDS]
+
+
+@each_layer
+@pytest.mark.parametrize("names", subsets(OPERANDS), ids="_".join)
+def test_vmap(layer: Layer, names: tuple[str, ...]) -> None:
+    operands = [
+        torch.stack([t, 2 * t, t.cos()]) if name in names else t
+        for name, t in zip(OPERANDS, layer.operands(), strict=True)
+    ]
+    in_dims = tuple(0 if name in names else None for name in OPERANDS)
+
+    def slope(function: Any) -> Any:
+        return grad(lambda *t: function(*t).square().sum(), (0, 1, 2))
+
+    assert_same(
+        vmap(lambda *t: apply(layer, *t), in_dims)(*operands),
+        vmap(layer.theirs, in_dims)(*operands),
+    )
+    assert_same(
+        vmap(slope(lambda *t: apply(layer, *t)), in_dims)(*operands),
+        vmap(slope(layer.theirs), in_dims)(*operands),
+    )
+
+
+def test_trailing_arguments_have_defaults() -> None:
+    x, w, b = LAYERS[0].operands()
+    assert torch.equal(Conv1dFunction.apply(x, w), conv1d(x, w))
+    assert torch.equal(Conv1dFunction.apply(x, w, b, 2, 1), conv1d(x, w, b, 2, 1))
+
+
+@pytest.mark.parametrize("padding", [2, (2, 0)], ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_unbatched(padding: Any, channels_last: bool) -> None:
+    x, w, b = LAYERS[0].operands(requires_grad=True)
+    x = (x[0].T if channels_last else x[0]).detach().requires_grad_()
+
+    def function(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        y: Tensor = Conv1dFunction.apply(x, w, b, 1, padding, 1, 1, "zeros", channels_last)
+        return y
+
+    expected = conv1d(x, w, b, 1, padding, channels_last=channels_last)
+    assert torch.equal(function(x, w, b), expected)
+    gradcheck(function, (x, w, b))
+
+
+def test_wrong_call_is_refused() -> None:
+    x, w, b = LAYERS[0].operands()
+    with pytest.raises(RuntimeError, match="stride"):
+        Conv1dFunction.apply(x, w, b, 0)
+
+
+def test_is_a_function() -> None:
+    assert issubclass(Conv1dFunction, torch.autograd.Function)
+    y = apply(LAYERS[0], *LAYERS[0].operands(requires_grad=True))
+    assert "Conv1dFunction" in y.grad_fn.name()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import reference
 import torch
 import torch.nn.functional as F
 from numerics import assert_within_budget, expect_forward
-from problems import CORPUS, Problem, operands
+from problems import CORPUS, PADDING_MODES, Problem, operands
 
 from torch_conv1d import conv1d
 
@@ -50,7 +51,7 @@ def test_forward_is_torch(problem: Problem, device: torch.device) -> None:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("mode", PADDING_MODES)
 def test_every_spelling_of_padding(
     padding: int | str | tuple[int, ...], equivalent: tuple[int, int], mode: str
 ) -> None:
@@ -78,3 +79,27 @@ def test_unbatched_input_is_a_batch_of_one(dtype: torch.dtype, channels_last: bo
     unbatched = conv1d(x[1], w, b, **arguments)
     assert unbatched.shape == batched.shape[1:]
     assert torch.equal(unbatched, batched[0])
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize(
+    ("other_dtype", "mode"),
+    [
+        *itertools.product((torch.complex64, torch.complex128), PADDING_MODES),
+        *itertools.product((torch.int64,), ("zeros", "circular")),
+    ],
+    ids=str,
+)
+def test_dtypes_without_kernels_are_torch(
+    other_dtype: torch.dtype, mode: str, channels_last: bool
+) -> None:
+    problem = Problem.parse(f"n3_ci6_co4_l23_k4_s2_p3x1_d3_g2_{mode}".removesuffix("_zeros"))
+    x, w, b, _ = (t.mul(9).round().abs().to(other_dtype) for t in operands(problem))
+    if other_dtype.is_complex:
+        x, w = x * (1 + 2j), w * (3 - 1j)
+    ours = conv1d(
+        x.mT if channels_last else x, w, b, **problem.arguments, channels_last=channels_last
+    )
+    theirs = reference.torch_conv1d(problem, x, w, b)
+    assert ours.dtype == other_dtype
+    assert torch.equal(ours.mT if channels_last else ours, theirs)

@@ -32,9 +32,9 @@ std::optional<PaddingMode> find_padding_mode(std::string_view name) {
 }
 
 std::string to_string(const Conv1dProblem& p) {
-  const auto number = [](const char* prefix, int64_t value) { return prefix + std::to_string(value); };
+  const auto number = [](const char* prefix, int64_t value) { return std::string(prefix).append(std::to_string(value)); };
   std::string text = number("n", p.n) + number("_ci", p.c_in) + number("_co", p.c_out) + number("_l", p.l_in) +
-      number("_k", p.kernel_size) + number("_s", p.stride) + number("_p", p.pad_left);
+                     number("_k", p.kernel_size) + number("_s", p.stride) + number("_p", p.pad_left);
   if (p.pad_right != p.pad_left) text += number("x", p.pad_right);
   text += number("_d", p.dilation) + number("_g", p.groups);
   if (p.padding_mode != PaddingMode::zeros)
@@ -63,8 +63,8 @@ Conv1dProblem parse_problem(const std::string& text) {
           std::string(rest) + "\"");
     p.padding_mode = *mode;
   }
-  if (p.stride < 1 || p.dilation < 1 || p.groups < 1 || p.kernel_size < 1 || p.c_in % p.groups ||
-      p.c_out % p.groups || p.span() > p.l_in + p.pad_left + p.pad_right)
+  if (p.stride < 1 || p.dilation < 1 || p.groups < 1 || p.kernel_size < 1 || p.c_in % p.groups || p.c_out % p.groups ||
+      p.span() > p.l_in + p.pad_left + p.pad_right)
     throw std::invalid_argument(
         "problem: expected positive k, s, d and g, ci and co that are multiples of g, and a kernel no longer than the "
         "padded row, got \"" +

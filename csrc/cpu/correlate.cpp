@@ -51,7 +51,7 @@ class CorrelateCall {
         in_place_(std::is_same_v<E, T> && c.phases == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
         plan_(plan_correlation(
             c, sizeof(T), source.stride_l == 1 && out.stride_l == 1,
-            {kernels_.lanes, kernels_.correlate_rows, l2_cache_bytes(), num_threads()})),
+            {kernels_.lanes, kernels_.correlate_rows, kernels_.correlate_vectors, l2_cache_bytes(), num_threads()})),
         layout_(c, plan_.q_block, kernels_.lanes),
         // One row a group and all taps in one phase: the packed order is the stored one.
         stored_as_packed_(std::is_same_v<E, T> && c.rows == 1 && c.phases == 1),

@@ -33,7 +33,7 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
     return out.str();
   }
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
-    const Machine machine{kernels.lanes, kernels.correlate_rows, l2_cache_bytes(), num_threads()};
+    const Machine machine{kernels.lanes, kernels.correlate_rows, kernels.correlate_vectors, l2_cache_bytes(), num_threads()};
     explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
     explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
     const GradWeightPlan plan = plan_grad_weight(p, sum_bytes, machine);

@@ -41,7 +41,7 @@ class GradWeightCall {
         x_(x),
         grad_w_(static_cast<E*>(grad_w)),
         grad_b_(static_cast<E*>(grad_b)),
-        plan_(plan_grad_weight(p, sizeof(T), {kernels_.lanes, kernels_.correlate_rows, l2_cache_bytes(), num_threads()})),
+        plan_(plan_grad_weight(p, sizeof(T), {kernels_.lanes, kernels_.correlate_rows, kernels_.correlate_vectors, l2_cache_bytes(), num_threads()})),
         layout_(c_, plan_.reduction.length, kDotLanes<T>),
         weights_(grad_w ? c_.channels * c_.taps : 0),
         part_size_(p.c_out * (weights_ + 1)),

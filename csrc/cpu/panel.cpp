@@ -44,18 +44,14 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
     const int64_t i = by_offset[j], previous = j ? by_offset[j - 1] : 0;
     const bool shares = j && residue(i) == residue(previous) &&
                         (offset(i) - offset(previous)) / c.source_stride <= padded(q_len);
-    if (!shares) {
-      if (j) row += segments.back().extra + padded(q_len);
-      segments.push_back({offset(i), row, 0});
-    }
+    if (!shares) segments.push_back({offset(i), row, 0});
     Segment& segment = segments.back();
     segment.extra = (offset(i) - segment.offset) / c.source_stride;
     tap_at[i] = segment.base + segment.extra;
+    row = (tap_at[i] + padded(q_len) + kAlignment - 1) / kAlignment * kAlignment;
   }
-  if (c.taps) row += segments.back().extra + padded(q_len);
-  row = padded(row);
   // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.
-  if (row % 512 == 0) row += lanes;
+  if (row % 512 == 0) row += kAlignment;
 }
 
 template <class E>

@@ -25,6 +25,9 @@ struct Segment {
 struct PanelLayout {
   PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes);
 
+  // Segments and rows start at cache lines (for float; at every second one for double).
+  static constexpr int64_t kAlignment = 16;
+
   int64_t row;  // elements from one channel to the next
   int64_t lanes;
   std::vector<Segment> segments;

@@ -43,14 +43,18 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const auto panel_bytes = [&](int64_t q_len) { return c.channels * PanelLayout(c, q_len, machine.lanes).row * sum_bytes; };
-  // Positions: the longest block whose panel fits its cache, in equal parts that are whole vectors.
+  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const int64_t q_total = c.q_total();
-  const auto part = [&](int64_t parts) { return ceil_div(ceil_div(q_total, parts), machine.lanes) * machine.lanes; };
+  const int64_t tile = machine.lanes * machine.tile_vectors[ceil_div(c.rows, plan.row_tiles)];
+  const auto part = [&](int64_t parts) {
+    const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
+    return ceil_div(length, unit) * unit;
+  };
   int64_t parts = 1;
   while (panel_bytes(part(parts)) > kL1Panel && part(parts) >= 2 * kL1Positions) parts *= 2;
   if (panel_bytes(part(parts)) > kL1Panel) {
     parts = 1;
-    while (panel_bytes(part(parts)) > machine.l2_bytes / 2 && part(parts) > 4 * machine.lanes) parts *= 2;
+    while (panel_bytes(part(parts)) > machine.l2_bytes / 2 && part(parts) > tile) ++parts;
   }
   plan.q_block = part(parts);
 

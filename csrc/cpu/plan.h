@@ -12,7 +12,8 @@ namespace torch_conv1d::cpu {
 
 struct Machine {
   int64_t lanes;
-  int64_t max_rows;  // of a correlate tile
+  int64_t max_rows;             // of a correlate tile
+  const int64_t* tile_vectors;  // of a correlate tile of [rows]
   int64_t l2_bytes;
   int64_t threads;
 };

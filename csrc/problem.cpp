@@ -32,13 +32,13 @@ std::optional<PaddingMode> find_padding_mode(std::string_view name) {
 }
 
 std::string to_string(const Conv1dProblem& p) {
-  const auto number = [](const char* prefix, int64_t value) { return std::string(prefix).append(std::to_string(value)); };
+  const auto number = [](const char* prefix, int64_t value) { return prefix + std::to_string(value); };
   std::string text = number("n", p.n) + number("_ci", p.c_in) + number("_co", p.c_out) + number("_l", p.l_in) +
                      number("_k", p.kernel_size) + number("_s", p.stride) + number("_p", p.pad_left);
   if (p.pad_right != p.pad_left) text += number("x", p.pad_right);
   text += number("_d", p.dilation) + number("_g", p.groups);
   if (p.padding_mode != PaddingMode::zeros)
-    text += "_" + std::string(kPaddingModeNames[static_cast<int64_t>(p.padding_mode)]);
+    text.append("_").append(kPaddingModeNames[static_cast<int64_t>(p.padding_mode)]);
   return text;
 }
 

@@ -1,10 +1,12 @@
 """Builds the two shared objects of torch_conv1d with ninja.
 
-    libtorch_conv1d.so   the operators and their kernels, without Python symbols: torch.ops.load_library opens it
+    libtorch_conv1d.so   the operators and their kernels; without Python symbols, so that
+                         torch.ops.load_library and programs without Python can open it
     _C.*.so              the Python module on top of it
 
-The sources are collected by folder (csrc/README.md is their map). The kernels of csrc/cpu/isa are compiled once
-per instruction set, each file with the flags of its own set; nothing depends on the processor that builds.
+The sources are collected by folder (csrc/README.md is their map). The kernels of csrc/cpu/isa are
+compiled once per instruction set, each file with the flags of its own set; nothing depends on the
+processor that builds.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ OLDEST_COMPILER = {"g++": 11, "clang": 14}
 
 FMA_FLAGS = "-mfma -mf16c -ffp-contract=fast"
 ISA_FLAGS = {
-    # No contraction: the baseline promises the roundings of a separate multiply and add on every machine.
+    # No contraction: the roundings of a separate multiply and add, on every machine.
     "baseline": "-ffp-contract=off",
     "avx2": f"-mavx2 {FMA_FLAGS}",
     "wide": f"-mavx2 {FMA_FLAGS}",
@@ -39,10 +41,10 @@ ISA_FLAGS = {
 if platform.machine().lower() not in ("x86_64", "amd64"):
     ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"]}
 
-# psabi: the kernels pass vectors wider than the registers of their instruction set, but to themselves alone.
+# psabi: kernels pass vectors wider than the registers they are compiled for, but to nobody else.
 CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra -Wno-psabi"
-# Only parallel.cpp opens parallel regions. The OpenMP runtime is the one that torch has loaded, so that
-# torch.set_num_threads rules; linking a second one would bring a second pool of threads.
+# Only parallel.cpp opens parallel regions. The OpenMP runtime is the one that torch has loaded, so
+# that torch.set_num_threads rules; linking another would bring a second pool of threads.
 OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", "-fopenmp"
 
 NINJA_RULES = """\
@@ -82,13 +84,16 @@ def require_compiler() -> list[str]:
     commands = [command for command in map(shlex.split, names) if shutil.which(command[0])]
     if not commands:
         stop(
-            f"no C++ compiler found (tried {', '.join(names)}): install g++ 11 or newer or clang 14 or newer, "
-            "or name one in the environment variable CXX."
+            f"no C++ compiler found (tried {', '.join(names)}): install g++ 11 or newer "
+            "or clang 14 or newer, or name one in the environment variable CXX."
         )
     family = "clang" if "clang" in compiler_output(commands[0], "--version") else "g++"
     version = compiler_output(commands[0], "-dumpversion").strip()
     if int(version.split(".")[0]) < OLDEST_COMPILER[family]:
-        stop(f"{shlex.join(commands[0])} is {family} {version}: g++ 11 or newer or clang 14 or newer is needed.")
+        stop(
+            f"{shlex.join(commands[0])} is {family} {version}: "
+            "g++ 11 or newer or clang 14 or newer is needed."
+        )
     return commands[0]
 
 
@@ -118,18 +123,24 @@ class NinjaBuild(build_ext):
         # The library belongs to no Python version, so its name carries none.
         if LIBRARY.endswith(fullname):
             return fullname.replace(".", "/") + ".so"
-        return super().get_ext_filename(fullname)
+        name: str = super().get_ext_filename(fullname)  # type: ignore[no-untyped-call]
+        return name
 
     def build_extensions(self) -> None:
         torch_version = require_torch()
         folder = ROOT / "build" / f"torch{torch_version}-{sys.implementation.cache_tag}"
         folder.mkdir(parents=True, exist_ok=True)
-        names = {extension.name: Path(self.get_ext_filename(extension.name)).name for extension in self.extensions}
+        names = {
+            extension.name: Path(self.get_ext_filename(extension.name)).name
+            for extension in self.extensions
+        }
         (folder / "build.ninja").write_text(ninja_file(names[LIBRARY], names[MODULE]))
 
         jobs = ["-j", os.environ["MAX_JOBS"]] if "MAX_JOBS" in os.environ else []
         if subprocess.run([require_ninja(), "-C", str(folder), *jobs], check=False).returncode:
-            stop(f"the C++ build failed, the messages above say why; `ninja -C {folder}` repeats it.")
+            stop(
+                f"the C++ build failed, the messages above say why; `ninja -C {folder}` repeats it."
+            )
         for name, built in names.items():
             target = Path(self.get_ext_fullpath(name))
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -139,9 +150,8 @@ class NinjaBuild(build_ext):
         super().run()
         # A Python file, because the package compares versions before it opens a shared object.
         (Path(self.get_ext_fullpath(MODULE)).parent / "_build_info.py").write_text(
-            '"""Written by setup.py: what the shared objects beside this file were built with."""\n\n'
+            '"""Written by setup.py: what the shared objects beside this file are for."""\n\n'
             f"TORCH_VERSION = {require_torch()!r}\n"
-            f"COMPILER = {compiler_output(require_compiler(), '--version').splitlines()[0]!r}\n"
         )
 
 
@@ -165,12 +175,22 @@ def ninja_file(library: str, module: str) -> str:
                 flags = OPENMP_FLAGS
             path = str(source).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
             lines.extend([f"build {objects[-1]}: compile {path}", f"  flags = {flags}"])
-        lines.extend([f"build {output}: link {' '.join(objects)} {extra_inputs}", f"  libraries = {libraries}"])
+        lines.extend(
+            [
+                f"build {output}: link {' '.join(objects)} {extra_inputs}",
+                f"  libraries = {libraries}",
+            ]
+        )
 
     kernels = [CSRC / "cpu" / "isa" / f"{name}.cpp" for name in ISA_FLAGS]
     sources = [*CSRC.glob("*.cpp"), *CSRC.glob("cpu/*.cpp"), *filter(Path.exists, kernels)]
     entry = CSRC / "module.cpp"
-    add(library, sorted(s for s in sources if s != entry), "", f"-ltorch_cpu -lc10 -Wl,-soname,{library}")
+    add(
+        library,
+        sorted(s for s in sources if s != entry),
+        "",
+        f"-ltorch_cpu -lc10 -Wl,-soname,{library}",
+    )
     # The module finds the library beside itself.
     add(module, [entry], library, "-ltorch_python -ltorch_cpu -lc10 -Wl,-rpath,'$$ORIGIN'")
     return "\n".join(lines) + "\n"

@@ -23,10 +23,7 @@ at::Tensor padded(const at::Tensor& input, const SymOptions& o) {
 }  // namespace
 
 at::Tensor aten_forward(
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    const std::optional<at::Tensor>& bias,
-    const SymOptions& o) {
+    const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const SymOptions& o) {
   if (aten_pads(o)) return at::conv1d_symint(input, weight, bias, o.stride, o.pad_left, o.dilation, o.groups);
   return at::conv1d_symint(padded(input, o), weight, bias, o.stride, c10::SymInt(0), o.dilation, o.groups);
 }

@@ -177,11 +177,7 @@ struct Conv1dNode final : torch::autograd::TraceableFunction {
   }
 
   static variable_list differentiate(
-      const variable_list& grads,
-      Operands operands,
-      const Shapes& shapes,
-      const SymOptions& options,
-      Mask needed) {
+      const variable_list& grads, Operands operands, const Shapes& shapes, const SymOptions& options, Mask needed) {
     const auto grad = std::find_if(grads.begin(), grads.end(), [](const auto& g) { return g.defined(); });
     if (grad == grads.end()) return variable_list(needed.size());
     // A stand-in for an operand that was not saved: no kernel reads it.
@@ -220,8 +216,7 @@ struct BackwardDerivative {
     variable_list result(3);
     if (needed[0]) {
       if (u.defined()) result[0] = call_forward(u, w, s, options);
-      if (v.defined())
-        result[0] = sum_defined(result[0], call_forward(x, v, u.defined() ? at::Tensor() : s, options));
+      if (v.defined()) result[0] = sum_defined(result[0], call_forward(x, v, u.defined() ? at::Tensor() : s, options));
       if (!result[0].defined()) result[0] = spread(s, g.sym_sizes());
     }
     if (needed[1] && v.defined()) result[1] = std::get<0>(call_backward(g, x, v, options, {true, false, false}));
@@ -318,9 +313,11 @@ Gradients backward(
     at::Tensor t_x, t_w, t_b;
     if (has_tangent(g)) std::tie(t_x, t_w, t_b) = call_backward(tangent(g), primal(x), primal(w), options, mask);
     if (has_tangent(w) && mask[0])
-      t_x = sum_defined(t_x, std::get<0>(call_backward(primal(g), primal(x), tangent(w), options, {true, false, false})));
+      t_x =
+          sum_defined(t_x, std::get<0>(call_backward(primal(g), primal(x), tangent(w), options, {true, false, false})));
     if (has_tangent(x) && mask[1])
-      t_w = sum_defined(t_w, std::get<1>(call_backward(primal(g), tangent(x), primal(w), options, {false, true, false})));
+      t_w =
+          sum_defined(t_w, std::get<1>(call_backward(primal(g), tangent(x), primal(w), options, {false, true, false})));
     const auto set_tangent = [](at::Tensor& output, const at::Tensor& t) {
       if (output.defined() && t.defined()) output._set_fw_grad(t, /*level=*/0, /*is_inplace_op=*/false);
     };

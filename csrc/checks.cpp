@@ -15,14 +15,12 @@ bool equal(const c10::SymInt& a, const c10::SymInt& b) { return a.sym_eq(b).expe
 // `what` names the arguments that a sum or product is made of.
 int64_t add(int64_t a, int64_t b, const char* what) {
   int64_t sum = 0;
-  TORCH_CHECK(
-      !__builtin_add_overflow(a, b, &sum), "conv1d: ", what, " must fit in 64 bits, got ", a, " + ", b);
+  TORCH_CHECK(!__builtin_add_overflow(a, b, &sum), "conv1d: ", what, " must fit in 64 bits, got ", a, " + ", b);
   return sum;
 }
 int64_t multiply(int64_t a, int64_t b, const char* what) {
   int64_t product = 0;
-  TORCH_CHECK(
-      !__builtin_mul_overflow(a, b, &product), "conv1d: ", what, " must fit in 64 bits, got ", a, " * ", b);
+  TORCH_CHECK(!__builtin_mul_overflow(a, b, &product), "conv1d: ", what, " must fit in 64 bits, got ", a, " * ", b);
   return product;
 }
 c10::SymInt add(const c10::SymInt& a, const c10::SymInt& b, const char* what) {
@@ -76,19 +74,21 @@ void check_dtype_and_layout(const at::Tensor& input) {
   const auto dtype = input.scalar_type();
   TORCH_CHECK(
       dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf,
-      "torch_conv1d::_conv1d: expected input of dtype float32, float64, bfloat16 or float16, got ", input.dtype().name(),
-      "; torch_conv1d::conv1d passes other dtypes to torch");
-  TORCH_CHECK(
-      input.layout() == at::kStrided, "conv1d: expected input with layout strided, got ", input.layout());
+      "torch_conv1d::_conv1d: expected input of dtype float32, float64, bfloat16 or float16, got ",
+      input.dtype().name(), "; torch_conv1d::conv1d passes other dtypes to torch");
+  TORCH_CHECK(input.layout() == at::kStrided, "conv1d: expected input with layout strided, got ", input.layout());
 }
 
 template <class Int>
 void check_shapes(const at::Tensor& input, const at::Tensor& weight, const Int& groups) {
   TORCH_CHECK(
-      weight.dim() >= 3, "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
-      "in_channels / groups, kernel_size), got shape ", sizes<Int>(weight));
+      weight.dim() >= 3,
+      "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
+      "in_channels / groups, kernel_size), got shape ",
+      sizes<Int>(weight));
   TORCH_CHECK(
-      weight.dim() == 3, "conv1d: expected weight of the 3 dimensions (out_channels, in_channels / groups, kernel_size), got shape ",
+      weight.dim() == 3,
+      "conv1d: expected weight of the 3 dimensions (out_channels, in_channels / groups, kernel_size), got shape ",
       sizes<Int>(weight));
   TORCH_CHECK(input.dim() == 3, "conv1d: expected input of shape (N, C, L), got ", sizes<Int>(input));
   const auto w = sizes<Int>(weight);
@@ -99,11 +99,10 @@ void check_shapes(const at::Tensor& input, const at::Tensor& weight, const Int& 
       equal(w[0] % groups, Int(0)), "conv1d: Given groups=", groups, ", expected weight to be divisible by ", groups,
       " at dimension 0, but got weight of size ", w, " instead");
   TORCH_CHECK(
-      equal(sizes<Int>(input)[1], multiply(w[1], groups, "weight.shape[1] * groups")), "conv1d: Given groups=", groups, ", weight of size ", w,
-      ", expected input", sizes<Int>(input), " to have ", w[1] * groups, " channels, but got ",
+      equal(sizes<Int>(input)[1], multiply(w[1], groups, "weight.shape[1] * groups")), "conv1d: Given groups=", groups,
+      ", weight of size ", w, ", expected input", sizes<Int>(input), " to have ", w[1] * groups, " channels, but got ",
       sizes<Int>(input)[1], " channels instead");
-  TORCH_CHECK(
-      at_least(w[2], Int(1)), "conv1d: kernel size should be greater than zero, but got weight of size ", w);
+  TORCH_CHECK(at_least(w[2], Int(1)), "conv1d: kernel size should be greater than zero, but got weight of size ", w);
 }
 
 template <class Int>
@@ -116,7 +115,8 @@ void check_padding_mode(const Int& l_in, const Conv1dOptions<Int>& o) {
       TORCH_CHECK(
           within(l_in - 1) || (equal(o.pad_left, Int(0)) && equal(o.pad_right, Int(0))),
           "conv1d: Padding size should be less than the corresponding input dimension: padding_mode 'reflect' expects "
-          "padding < input length ", l_in, ", got (left, right) = (", o.pad_left, ", ", o.pad_right, ")");
+          "padding < input length ",
+          l_in, ", got (left, right) = (", o.pad_left, ", ", o.pad_right, ")");
       break;
     case PaddingMode::replicate:
       TORCH_CHECK(
@@ -128,7 +128,8 @@ void check_padding_mode(const Int& l_in, const Conv1dOptions<Int>& o) {
       TORCH_CHECK(
           within(l_in),
           "conv1d: Padding value causes wrapping around more than once: padding_mode 'circular' expects padding <= "
-          "input length ", l_in, ", got (left, right) = (", o.pad_left, ", ", o.pad_right, ")");
+          "input length ",
+          l_in, ", got (left, right) = (", o.pad_left, ", ", o.pad_right, ")");
       break;
   }
 }
@@ -159,9 +160,10 @@ Int checked_output_length(
   const Int padded = add(add(x[2], o.pad_left, kPadded), o.pad_right, kPadded);
   const Int span = add(multiply(o.dilation, w[2] - 1, kSpan), Int(1), kSpan);
   TORCH_CHECK(
-      at_least(padded, span), "conv1d: Kernel size can't be greater than actual input size: expected a kernel with dilation * "
-      "(kernel_size - 1) + 1 <= padded length, got dilation ", o.dilation, " and kernel_size ", w[2], ", that is ", span,
-      ", and length ", x[2], " padded to ", padded);
+      at_least(padded, span),
+      "conv1d: Kernel size can't be greater than actual input size: expected a kernel with dilation * "
+      "(kernel_size - 1) + 1 <= padded length, got dilation ",
+      o.dilation, " and kernel_size ", w[2], ", that is ", span, ", and length ", x[2], " padded to ", padded);
   check_padding_mode(x[2], o);
   const Int l_out = output_length(x[2], o.pad_left, o.pad_right, o.dilation, w[2], o.stride);
   // So that allocation and addressing stay inside 64 bits.
@@ -186,10 +188,7 @@ void check_backward(
 }
 
 Conv1dProblem make_problem(
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    int64_t l_out,
-    const Conv1dOptions<int64_t>& o) {
+    const at::Tensor& input, const at::Tensor& weight, int64_t l_out, const Conv1dOptions<int64_t>& o) {
   Conv1dProblem p;
   p.n = input.size(0);
   p.c_in = input.size(1);

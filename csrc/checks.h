@@ -25,10 +25,7 @@ void check_backward(
 
 // The call as a value, for kernels. The arguments have been checked.
 Conv1dProblem make_problem(
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    int64_t l_out,
-    const Conv1dOptions<int64_t>& options);
+    const at::Tensor& input, const at::Tensor& weight, int64_t l_out, const Conv1dOptions<int64_t>& options);
 
 // Strides of a result of this shape (see Conv1dOptions::channels_last).
 template <class Int>

@@ -10,13 +10,15 @@ namespace {
 bool has_kernel(const at::Tensor& input) {
   const auto dtype = input.scalar_type();
   return (input.is_cpu() || input.is_meta()) && input.layout() == at::kStrided && !input.is_nested() &&
-      (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf);
+         (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf);
 }
 
 c10::SymInt single(c10::SymIntArrayRef values, const char* name) {
   TORCH_CHECK(
-      values.size() == 1, "conv1d: expected ", name, " to be a single integer value or a list of 1 values to match "
-      "the convolution dimensions, but got ", name, "=", values);
+      values.size() == 1, "conv1d: expected ", name,
+      " to be a single integer value or a list of 1 values to match "
+      "the convolution dimensions, but got ",
+      name, "=", values);
   return values[0];
 }
 
@@ -35,8 +37,8 @@ at::Tensor run(
     const SymOptions& options) {
   const auto dim = input.dim();
   TORCH_CHECK(
-      dim == 2 || dim == 3, "conv1d: Expected 2D (unbatched) or 3D (batched) input to conv1d, but got input of size: ",
-      input.sym_sizes());
+      dim == 2 || dim == 3,
+      "conv1d: Expected 2D (unbatched) or 3D (batched) input to conv1d, but got input of size: ", input.sym_sizes());
   at::Tensor x = options.channels_last ? input.transpose(-2, -1) : input;
   if (!has_kernel(input)) {
     const at::Tensor y = aten_forward(x, weight, bias, options);
@@ -61,8 +63,10 @@ at::Tensor conv1d(
     std::string_view padding_mode,
     bool channels_last) {
   TORCH_CHECK(
-      padding.size() == 1 || padding.size() == 2, "conv1d: expected padding to be a single integer value, a list of 1 "
-      "value or of 2 (left, right), but got padding=", padding);
+      padding.size() == 1 || padding.size() == 2,
+      "conv1d: expected padding to be a single integer value, a list of 1 "
+      "value or of 2 (left, right), but got padding=",
+      padding);
   return run(
       input, weight, bias,
       {single(stride, "stride"), padding.front(), padding.back(), single(dilation, "dilation"), std::move(groups),
@@ -80,12 +84,19 @@ at::Tensor conv1d_padding(
     std::string_view padding_mode,
     bool channels_last) {
   SymOptions o{
-      single(stride, "stride"), 0, 0, single(dilation, "dilation"), std::move(groups), mode_number(padding_mode),
+      single(stride, "stride"),
+      0,
+      0,
+      single(dilation, "dilation"),
+      std::move(groups),
+      mode_number(padding_mode),
       channels_last};
   if (padding == "same" || padding == "causal") {
     TORCH_CHECK(
-        weight.dim() == 3, "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
-        "in_channels / groups, kernel_size), got shape ", weight.sym_sizes());
+        weight.dim() == 3,
+        "conv1d: weight should have at least three dimensions: expected the 3 of (out_channels, "
+        "in_channels / groups, kernel_size), got shape ",
+        weight.sym_sizes());
     const c10::SymInt total = o.dilation * (weight.sym_size(2) - 1);
     if (padding == "same") {
       TORCH_CHECK(

@@ -43,8 +43,7 @@ Gradients backward(
   check_backward(grad_output, input, weight, options);
   Gradients result;
   auto& [grad_x, grad_w, grad_b] = result;
-  if (mask[0])
-    grad_x = empty_result(input.sym_size(0), input.sym_size(1), input.sym_size(2), channels_last, input);
+  if (mask[0]) grad_x = empty_result(input.sym_size(0), input.sym_size(1), input.sym_size(2), channels_last, input);
   if (mask[1]) grad_w = weight.new_empty_symint(weight.sym_sizes());
   if (mask[2]) grad_b = weight.new_empty_symint({weight.sym_size(0)});
   return result;

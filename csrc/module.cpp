@@ -104,8 +104,8 @@ bool run_plain(const Arguments& a, at::Tensor& result) {
   const bool channels_last = a[8] == Py_True;
   const py::gil_scoped_release no_gil;
   result = named_padding
-      ? conv1d_padding(input, weight, bias, s_ref, padding_name, d_ref, groups, padding_mode, channels_last)
-      : conv1d(input, weight, bias, s_ref, p_ref, d_ref, groups, padding_mode, channels_last);
+               ? conv1d_padding(input, weight, bias, s_ref, padding_name, d_ref, groups, padding_mode, channels_last)
+               : conv1d(input, weight, bias, s_ref, p_ref, d_ref, groups, padding_mode, channels_last);
   return true;
 }
 
@@ -113,14 +113,15 @@ PyObject* conv1d_entry(PyObject*, PyObject* const* args, Py_ssize_t count, PyObj
   HANDLE_TH_ERRORS
   Arguments bound{};
   at::Tensor result;
-  if (bind_arguments(args, count, keywords, bound) && run_plain(bound, result)) return THPVariable_Wrap(std::move(result));
+  if (bind_arguments(args, count, keywords, bound) && run_plain(bound, result))
+    return THPVariable_Wrap(std::move(result));
   return PyObject_Vectorcall(general_path, args, count, keywords);
   END_HANDLE_TH_ERRORS
 }
 
 PyMethodDef conv1d_method[] = {
-    {"conv1d", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv1d_entry)),
-     METH_FASTCALL | METH_KEYWORDS, "The front op; calls that are not plain go to the general path."},
+    {"conv1d", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(conv1d_entry)), METH_FASTCALL | METH_KEYWORDS,
+     "The front op; calls that are not plain go to the general path."},
     {nullptr, nullptr, 0, nullptr}};
 
 cpu::DType parse_dtype(const std::string& name) {

@@ -55,8 +55,7 @@ using Backward = Gradients(
     Mask);
 
 const auto& forward_op() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("torch_conv1d::_conv1d", "").typed<Forward>();
+  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("torch_conv1d::_conv1d", "").typed<Forward>();
   return op;
 }
 const auto& backward_op() {
@@ -68,20 +67,13 @@ const auto& backward_op() {
 }  // namespace
 
 at::Tensor call_forward(
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    const std::optional<at::Tensor>& bias,
-    const SymOptions& o) {
+    const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const SymOptions& o) {
   return forward_op().call(
       input, weight, bias, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last);
 }
 
 Gradients call_backward(
-    const at::Tensor& grad_output,
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    const SymOptions& o,
-    Mask mask) {
+    const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight, const SymOptions& o, Mask mask) {
   return backward_op().call(
       grad_output, input, weight, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode,
       o.channels_last, mask);

@@ -17,7 +17,7 @@ def supported_instruction_sets() -> list[str]:
 
 def active_instruction_set() -> str: ...
 def set_instruction_set(name: str) -> None:
-    """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" restores the automatic one."""
+    """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" ends the override."""
 
 def explain(problem: str, dtype: str = "float32") -> str:
     """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""

@@ -1,7 +1,8 @@
 """A drop-in ``torch.nn.Conv1d`` whose arithmetic is its own.
 
-``Conv1d`` and ``LazyConv1d`` are modules, ``conv1d`` is the function under them, ``convert`` swaps the modules of
-an existing model, and ``Conv1dFunction`` states the derivative as a ``torch.autograd.Function``.
+``Conv1d`` and ``LazyConv1d`` are modules, ``conv1d`` is the function under them, ``convert`` swaps
+the modules of an existing model, and ``Conv1dFunction`` states the derivative as a
+``torch.autograd.Function``.
 """
 
 from torch_conv1d import _library as _library  # First: it loads what the others use.

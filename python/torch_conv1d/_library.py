@@ -12,7 +12,9 @@ def _minor(version: str) -> list[str]:
 
 
 def _load() -> None:
-    rebuild = "run `pip install --no-build-isolation --force-reinstall --no-deps .` in its source tree."
+    rebuild = (
+        "run `pip install --no-build-isolation --force-reinstall --no-deps .` in its source tree."
+    )
     try:
         from torch_conv1d._build_info import TORCH_VERSION
     except ImportError:

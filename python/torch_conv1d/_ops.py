@@ -1,4 +1,4 @@
-"""The front op for calls that are not plain, and what the profiler of FLOPs and users may ask about the build."""
+"""The front op for calls that are not plain, FLOP formulas, and the facts of a bug report."""
 
 import math
 import operator
@@ -27,15 +27,17 @@ def conv1d(
 ) -> Tensor:
     """The front op through the dispatcher, for tensor subclasses, modes, symbols and tracing.
 
-    ``_C.conv1d`` calls this with whatever it does not run itself, so the wrong types are named here.
+    ``_C.conv1d`` calls this with whatever it does not run itself, so wrong types are named here.
     """
-    _require(hasattr(type(input), "__torch_function__"), "input", "a Tensor", input)
-    _require(hasattr(type(weight), "__torch_function__"), "weight", "a Tensor", weight)
-    _require(
-        bias is None or hasattr(type(bias), "__torch_function__"), "bias", "a Tensor or None", bias
-    )
-    _require(isinstance(padding_mode, str), "padding_mode", "a str", padding_mode)
-    _require(isinstance(channels_last, bool), "channels_last", "a bool", channels_last)
+    tensors = {"input": input, "weight": weight} | ({} if bias is None else {"bias": bias})
+    for name, tensor in tensors.items():
+        # What may stand for a tensor: subclasses, symbolic proxies.
+        if not hasattr(type(tensor), "__torch_function__"):
+            raise _wrong_type(name, "a Tensor", tensor)
+    if not isinstance(padding_mode, str):
+        raise _wrong_type("padding_mode", "a str", padding_mode)
+    if not isinstance(channels_last, bool):
+        raise _wrong_type("channels_last", "a bool", channels_last)
     front: Callable[..., Tensor]
     if torch.onnx.is_in_onnx_export() or _is_dtensor(input) or _is_dtensor(weight):
         front = _aten_conv1d
@@ -56,9 +58,10 @@ def conv1d(
     )
 
 
-def _require(condition: bool, name: str, expected: str, value: object) -> None:
-    if not condition:
-        raise TypeError(f"conv1d: {name} must be {expected}, got {value!r} ({type(value).__name__})")
+def _wrong_type(name: str, expected: str, value: object) -> TypeError:
+    return TypeError(
+        f"conv1d: {name} must be {expected}, got {value!r} of type {type(value).__name__}"
+    )
 
 
 def _integers(name: str, value: Any) -> list[int]:
@@ -75,7 +78,8 @@ def _integer(name: str, value: Any, expected: str) -> int:
         number = operator.index(value)
     except TypeError:
         number = None
-    _require(number is not None and not isinstance(value, bool), name, expected, value)
+    if number is None or isinstance(value, bool):
+        raise _wrong_type(name, expected, value)
     if not -(2**63) <= number < 2**63:
         raise ValueError(f"conv1d: {name} must fit in 64 bits, got {value}")
     return number
@@ -114,14 +118,14 @@ def _aten_conv1d(
 
 
 @register_flop_formula(torch.ops.torch_conv1d._conv1d)
-def _forward_flops(x: Any, w: Any, *_: Any, out_shape: Any, **__: Any) -> int:
-    return 2 * math.prod(out_shape) * math.prod(w[1:])
+def _forward_flops(_x: Any, w: Any, *_: Any, out_shape: Any, **__: Any) -> int:
+    return 2 * int(math.prod(out_shape) * math.prod(w[1:]))
 
 
 @register_flop_formula(torch.ops.torch_conv1d._conv1d_backward)
-def _backward_flops(g: Any, x: Any, w: Any, *arguments: Any, **_: Any) -> int:
+def _backward_flops(g: Any, _x: Any, w: Any, *arguments: Any, **_: Any) -> int:
     grad_input, grad_weight, _ = arguments[-1]
-    return 2 * math.prod(g) * math.prod(w[1:]) * (grad_input + grad_weight)
+    return 2 * int(math.prod(g) * math.prod(w[1:]) * (grad_input + grad_weight))
 
 
 def config() -> str:

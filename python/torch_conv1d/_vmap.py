@@ -3,7 +3,8 @@
 The mapped dimension, of size B, joins a dimension that the op has already:
 
 * the batch, where the other operand is shared;
-* the output channels of every group, where the input is shared and the weight (or its gradient) is mapped;
+* the output channels of every group, where the input is shared and the weight (or its gradient)
+  is mapped;
 * the groups, where both are mapped.
 """
 
@@ -57,7 +58,8 @@ def _to_groups(tensor: Tensor, c: int) -> Tensor:
 
 
 def _from_groups(tensor: Tensor, c: int, size: int) -> Tensor:
-    return tensor.unflatten(c, (size, tensor.shape[c] // size)).movedim(c, 0)
+    split: Tensor = tensor.unflatten(c, (size, tensor.shape[c] // size))
+    return split.movedim(c, 0)
 
 
 def _to_outputs(tensor: Tensor, c: int, groups: int) -> Tensor:
@@ -72,7 +74,12 @@ def _from_outputs(tensor: Tensor, c: int, groups: int, size: int) -> Tensor:
 
 
 def forward(
-    info: Any, in_dims: Sequence[int | None], x: Tensor, w: Tensor, b: Tensor | None, *arguments: Any
+    info: Any,
+    in_dims: Sequence[int | None],
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
+    *arguments: Any,
 ) -> Result:
     size, options = info.batch_size, Options(*arguments)
     x_dim, w_dim, b_dim = in_dims[:3]

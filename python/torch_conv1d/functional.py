@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from torch.compiler import is_compiling
 
 from torch_conv1d import _C, _ops
 
@@ -24,9 +24,10 @@ def conv1d(
     padding_mode: str = "zeros",
     channels_last: bool = False,
 ) -> Tensor:
-    """Applies a 1-D convolution, as :func:`torch.nn.functional.conv1d` does, with kernels of its own.
+    """Applies a 1-D convolution, as :func:`torch.nn.functional.conv1d` does.
 
-    ``y[n, co, lo] = bias[co] + sum over ci, k of weight[co, ci, k] * x[n, ci, lo*stride + k*dilation - left]``
+    ``y[n, co, lo] = bias[co] + sum over ci, k of weight[co, ci, k] * x[n, ci, li]`` with
+    ``li = lo * stride + k * dilation - left``.
 
     Args:
         input: of shape ``(N, C_in, L)`` or ``(C_in, L)``; any strides are read without a copy.
@@ -34,7 +35,8 @@ def conv1d(
         bias: of shape ``(C_out,)``.
         stride: the step between two positions of the kernel.
         padding: positions added to both sides, ``(left, right)``, ``'valid'`` (none), ``'same'``
-            (as many outputs as inputs, stride 1) or ``'causal'`` (``dilation * (K - 1)`` on the left).
+            (as many outputs as inputs, stride 1) or ``'causal'`` (on the left
+            ``dilation * (K - 1)``).
         dilation: the step between two taps of the kernel.
         groups: input and output channels are divided into this many groups, convolved one by one.
         padding_mode: what stands at the added positions: ``'zeros'``, ``'reflect'``,
@@ -53,19 +55,19 @@ def conv1d(
         ValueError: for an unknown padding mode, or an integer beyond 64 bits.
         TypeError: for arguments of the wrong type.
     """
-    arguments = (input, weight, bias, stride, padding, dilation, groups, padding_mode, channels_last)
-    if torch.compiler.is_compiling():
-        return _ops.conv1d(*arguments)
-    return _C.conv1d(*arguments)
+    front = _ops.conv1d if is_compiling() else _C.conv1d
+    return front(
+        input, weight, bias, stride, padding, dilation, groups, padding_mode, channels_last
+    )
 
 
 class Conv1dFunction(torch.autograd.Function):
     """The same kernels as a Python function: the derivative, to read and to build on.
 
     ``Conv1dFunction.apply(input, weight, bias, stride, padding, dilation, groups, padding_mode,
-    channels_last)`` takes ``padding`` as an int or ``(left, right)`` and returns what :func:`conv1d`
-    returns, bit for bit. :func:`conv1d` itself does not use it: a Python Function costs some
-    50 us a call, and cannot be combined with forward mode and ``torch.compile`` both.
+    channels_last)`` takes ``padding`` as an int or ``(left, right)`` and returns what
+    :func:`conv1d` returns, bit for bit. :func:`conv1d` itself does not use it: a Python Function
+    costs some 50 us a call, and cannot have both forward mode and ``torch.compile``.
     """
 
     @staticmethod
@@ -121,12 +123,12 @@ class Conv1dFunction(torch.autograd.Function):
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[Any, ...], *inputs: Any) -> tuple[Tensor, int]:
-        tensors, options = inputs[:3], inputs[3:]
+        options = inputs[3:]
 
-        def one(*tensors: Tensor) -> Tensor:
-            return Conv1dFunction.forward(*tensors, *options)
+        def one(input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            return Conv1dFunction.forward(input, weight, bias, *options)
 
-        return torch.vmap(one, in_dims[:3], randomness=info.randomness)(*tensors), 0
+        return torch.vmap(one, in_dims[:3], randomness=info.randomness)(*inputs[:3]), 0
 
 
 def _batch_of_rows(tensor: Tensor, channels_last: bool) -> Tensor:

@@ -12,10 +12,10 @@ M = TypeVar("M", bound=nn.Module)
 
 
 class Conv1d(nn.Conv1d):
-    """:class:`torch.nn.Conv1d` on kernels of this package: same arguments, parameters, state and numbers.
+    """:class:`torch.nn.Conv1d` on kernels of this package: same arguments, same parameters.
 
     Beyond it, ``padding`` may be ``(left, right)`` or ``'causal'``, with every padding mode, and
-    ``channels_last=True`` takes and returns ``(N, L, C)`` or ``(L, C)`` tensors with the same weights.
+    ``channels_last=True`` takes and returns ``(N, L, C)`` or ``(L, C)`` tensors.
 
     Shapes:
         input ``(N, C_in, L)`` or ``(C_in, L)``; output ``(N, C_out, L_out)`` or ``(C_out, L_out)``,
@@ -43,7 +43,8 @@ class Conv1d(nn.Conv1d):
     ) -> None:
         if isinstance(padding, str) and padding not in ("same", "valid", "causal"):
             raise ValueError(
-                f"padding must be 'same', 'valid', 'causal', an int or (left, right), got {padding!r}"
+                f"padding must be an int, (left, right), 'same', 'valid' or 'causal', "
+                f"got {padding!r}"
             )
         causal = padding == "causal"
         super().__init__(
@@ -68,11 +69,12 @@ class Conv1d(nn.Conv1d):
             self._reversed_padding_repeated_twice = list(self.padding)  # type: ignore[arg-type]
 
     def extra_repr(self) -> str:
-        return super().extra_repr() + (", channels_last=True" if self.channels_last else "")
+        theirs: str = super().extra_repr()  # type: ignore[no-untyped-call]
+        return theirs + (", channels_last=True" if self.channels_last else "")
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if torch.jit.is_scripting():
-            return torch.ops.torch_conv1d.conv1d(
+        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+            return torch.ops.torch_conv1d.conv1d(  # type: ignore[no-any-return]
                 input,
                 weight,
                 bias,
@@ -97,9 +99,9 @@ class Conv1d(nn.Conv1d):
 
 
 class LazyConv1d(nn.LazyConv1d, Conv1d):  # type: ignore[misc]
-    """A :class:`Conv1d` that takes ``in_channels`` from its first input, as :class:`torch.nn.LazyConv1d`."""
+    """A :class:`Conv1d` that takes ``in_channels`` from its first input."""
 
-    cls_to_become = Conv1d  # type: ignore[assignment]
+    cls_to_become = Conv1d
 
     def __init__(self, *args: Any, channels_last: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -110,7 +112,7 @@ class LazyConv1d(nn.LazyConv1d, Conv1d):  # type: ignore[misc]
 
 
 def convert(module: M) -> M:
-    """Turns every :class:`torch.nn.Conv1d` inside ``module``, itself included, into a :class:`Conv1d`.
+    """Turns every :class:`torch.nn.Conv1d` in ``module``, itself included, into a :class:`Conv1d`.
 
     In place, and only the class changes: parameters, buffers, hooks, parametrizations and the
     training flag are the objects they were. Subclasses of others are left alone, for they may

@@ -32,7 +32,7 @@ def check(*problems: str) -> str:
         f"PROBLEMS={' '.join(problems)}",
     ]
     found = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-6000:]
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[:5000]
     return found.stdout.splitlines()[-1]
 
 

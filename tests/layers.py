@@ -1,23 +1,24 @@
 """Layers small enough to differentiate element by element: what the tests of the torch side run.
 
-A layer is a problem and a memory layout. These tests look for a wrong formula, a lost argument or a lost transform,
-so both sides compute in float64 and are compared with torch's default tolerance; how far roundings may go is the
-subject of numerics.py.
+A layer is a problem and a memory layout. These tests look for a wrong formula, a lost argument or a
+lost transform, so both sides compute in float64 and are compared with torch's default tolerance;
+how far roundings may go is the subject of numerics.py.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import pytest
 import reference
 import torch
 from problems import PADDING_MODES, Problem, operands
-from torch import Tensor
+from torch import Tensor, nn
 
-from torch_conv1d import conv1d
+from torch_conv1d import Conv1d, conv1d
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Layer:
         x, w, b, _ = operands(self.problem, dtype)
         if self.channels_last:
             x = x.transpose(1, 2).contiguous()
-        return tuple(t.requires_grad_(requires_grad) for t in (x, w, b))
+        for t in (x, w, b):
+            t.requires_grad_(requires_grad)
+        return x, w, b
 
     def ours(self, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
         return conv1d(x, w, b, **self.arguments)
@@ -59,6 +62,8 @@ def layers(text: str) -> list[Layer]:
     ]
 
 
+OPERANDS = ("input", "weight", "bias")
+
 # One of each kind: every argument, padding mode and layout occurs, alone and with others.
 LAYERS = layers(
     """
@@ -74,7 +79,9 @@ LAYERS = layers(
     """
 )
 
-# Every combination of padding mode, stride, dilation, groups (one, some, one per channel) and layout.
+each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
+
+# Every combination of padding mode, stride, dilation, groups (one, some, all) and layout.
 GRID = [
     Layer(Problem(2, 4, 4, 6, 3, stride, 3, 1, dilation, groups, mode), channels_last)
     for mode, stride, dilation, groups, channels_last in itertools.product(
@@ -95,3 +102,42 @@ def assert_same(actual: Any, expected: Any) -> None:
 def subsets(things: Sequence[Any]) -> list[tuple[Any, ...]]:
     """All but the empty one."""
     return [c for r in range(1, len(things) + 1) for c in itertools.combinations(things, r)]
+
+
+def requiring(layer: Layer, names: tuple[str, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    """Operands of which only `names` require a gradient."""
+    operands = layer.operands()
+    for name, operand in zip(OPERANDS, operands, strict=True):
+        operand.requires_grad_(name in names)
+    return operands
+
+
+def gradients(function: Callable[..., Tensor], operands: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """Of a loss that is not linear: the incoming gradient is neither constant nor expanded."""
+    return torch.autograd.grad(function(*operands).square().sum(), operands)
+
+
+class Network(nn.Module):
+    """Every kind of padding, a stride, a dilation and groups, with something to fuse in between."""
+
+    def __init__(self, channels_last: bool = False) -> None:
+        super().__init__()
+        self.causal = Conv1d(4, 6, 3, padding="causal", dilation=2, channels_last=channels_last)
+        self.grouped = Conv1d(6, 6, 4, stride=2, padding=2, groups=3, channels_last=channels_last)
+        self.mirrored = Conv1d(
+            6, 5, 3, padding="same", padding_mode="reflect", channels_last=channels_last
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.mirrored(torch.relu(self.grouped(torch.tanh(self.causal(x)))))
+        return y
+
+
+def network(*, channels_last: bool = False) -> Network:
+    torch.manual_seed(0)
+    return Network(channels_last).double()
+
+
+def network_input(n: int = 2, length: int = 17, *, channels_last: bool = False) -> Tensor:
+    x = torch.randn(n, 4, length, dtype=torch.double)
+    return x.transpose(1, 2).contiguous() if channels_last else x

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from layers import GRID, LAYERS, Layer, assert_same, subsets
+from layers import GRID, LAYERS, OPERANDS, Layer, assert_same, each_layer, gradients, subsets
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, vmap
 
 from torch_conv1d import Conv1dFunction, conv1d
 
-OPERANDS = ("input", "weight", "bias")
-
-each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
+function: Callable[..., Tensor] = Conv1dFunction.apply
 
 
 def apply(layer: Layer, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
     a = layer.arguments
     names = ("stride", "padding", "dilation", "groups", "padding_mode", "channels_last")
-    y: Tensor = Conv1dFunction.apply(x, w, b, *(a[name] for name in names))
-    return y
+    return function(x, w, b, *(a[name] for name in names))
 
 
 def assert_same_bits(
@@ -50,10 +48,10 @@ def test_agrees_bit_for_bit(layer: Layer, dtype: torch.dtype) -> None:
 
 @each_layer
 def test_second_derivative_agrees_bit_for_bit(layer: Layer) -> None:
-    def second(function: Any) -> tuple[Tensor, ...]:
+    def second(call: Any) -> tuple[Tensor, ...]:
         operands = layer.operands(requires_grad=True)
-        first = torch.autograd.grad(function(*operands).square().sum(), operands, create_graph=True)
-        return torch.autograd.grad(sum(g.square().sum() for g in first), operands)
+        first = torch.autograd.grad(call(*operands).square().sum(), operands, create_graph=True)
+        return gradients(lambda *_: torch.cat([g.flatten() for g in first]), operands)
 
     assert_same_bits(second(lambda *t: apply(layer, *t)), second(layer.ours))
 
@@ -88,8 +86,8 @@ def test_vmap(layer: Layer, names: tuple[str, ...]) -> None:
     ]
     in_dims = tuple(0 if name in names else None for name in OPERANDS)
 
-    def slope(function: Any) -> Any:
-        return grad(lambda *t: function(*t).square().sum(), (0, 1, 2))
+    def slope(call: Any) -> Any:
+        return grad(lambda *t: call(*t).square().sum(), (0, 1, 2))
 
     assert_same(
         vmap(lambda *t: apply(layer, *t), in_dims)(*operands),
@@ -103,8 +101,8 @@ def test_vmap(layer: Layer, names: tuple[str, ...]) -> None:
 
 def test_trailing_arguments_have_defaults() -> None:
     x, w, b = LAYERS[0].operands()
-    assert torch.equal(Conv1dFunction.apply(x, w), conv1d(x, w))
-    assert torch.equal(Conv1dFunction.apply(x, w, b, 2, 1), conv1d(x, w, b, 2, 1))
+    assert torch.equal(function(x, w), conv1d(x, w))
+    assert torch.equal(function(x, w, b, 2, 1), conv1d(x, w, b, 2, 1))
 
 
 @pytest.mark.parametrize("padding", [2, (2, 0)], ids=str)
@@ -113,22 +111,20 @@ def test_unbatched(padding: Any, channels_last: bool) -> None:
     x, w, b = LAYERS[0].operands(requires_grad=True)
     x = (x[0].T if channels_last else x[0]).detach().requires_grad_()
 
-    def function(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
-        y: Tensor = Conv1dFunction.apply(x, w, b, 1, padding, 1, 1, "zeros", channels_last)
-        return y
-
+    arguments = (1, padding, 1, 1, "zeros", channels_last)
     expected = conv1d(x, w, b, 1, padding, channels_last=channels_last)
-    assert torch.equal(function(x, w, b), expected)
-    gradcheck(function, (x, w, b))
+    assert torch.equal(function(x, w, b, *arguments), expected)
+    gradcheck(lambda *t: function(*t, *arguments), (x, w, b))
 
 
 def test_wrong_call_is_refused() -> None:
     x, w, b = LAYERS[0].operands()
     with pytest.raises(RuntimeError, match="stride"):
-        Conv1dFunction.apply(x, w, b, 0)
+        function(x, w, b, 0)
 
 
 def test_is_a_function() -> None:
     assert issubclass(Conv1dFunction, torch.autograd.Function)
     y = apply(LAYERS[0], *LAYERS[0].operands(requires_grad=True))
+    assert y.grad_fn is not None
     assert "Conv1dFunction" in y.grad_fn.name()

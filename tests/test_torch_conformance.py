@@ -1,4 +1,4 @@
-"""torch's own description of conv1d, from the installed torch: its samples, its wrong calls, its modules."""
+"""torch's own description of conv1d, as installed: its samples, its wrong calls, its modules."""
 
 from __future__ import annotations
 
@@ -84,22 +84,23 @@ def test_samples(dtype: torch.dtype, requires_grad: bool) -> None:
             for y in (ours, theirs)
         )
         if dtype in WITH_KERNELS:
-            assert_near(problem_of(x, w, arguments), (x, w, b), grad_y, found, expected)
+            assert_near(problem_of(x, w, arguments), x, w, b, grad_y, found, expected)
         else:  # what has no kernel is computed by torch itself
             assert all(torch.equal(a, e) for a, e in zip(found, expected, strict=True))
 
 
 def assert_near(
     p: Problem,
-    operands: tuple[Tensor, Tensor, Tensor | None],
+    x: Tensor,
+    w: Tensor,
+    b: Tensor | None,
     grad_y: Tensor | None,
     found: list[Tensor],
     theirs: list[Tensor],
 ) -> None:
     """Ours within the budget of the exact result, and of torch's where torch keeps to it too."""
-    x, w, b = (None if t is None else t.detach() for t in operands)
-    x = x.reshape(p.input_shape)
-    exact = [numerics.expect_forward(p, x, w, b)]
+    x, w = x.detach().reshape(p.input_shape), w.detach()
+    exact = [numerics.expect_forward(p, x, w, None if b is None else b.detach())]
     if grad_y is not None:
         grad_y = grad_y.reshape(p.output_shape)
         exact += [
@@ -115,7 +116,7 @@ def assert_near(
 
 
 def test_wrong_calls() -> None:
-    """torch's error inputs: the same exception type, and what torch's message says is in ours as well."""
+    """torch's error inputs: the same exception type, and the words of torch's message in ours."""
     wrong = list(CONV1D.error_inputs("cpu"))
     assert len(wrong) >= 8
     for error in wrong:
@@ -139,24 +140,23 @@ def test_module_inputs(name: str, training: bool, dtype: torch.dtype) -> None:
         modules: list[nn.Conv1d] = []
         for cls in (OURS[name], getattr(nn, name.removeprefix("nn."))):
             torch.manual_seed(0)
-            module = cls(*constructor.args, **constructor.kwargs, dtype=dtype).train(training)
+            module = cls(*constructor.args, **{**constructor.kwargs, "dtype": dtype}).train(
+                training
+            )
             with torch.no_grad():
-                module(*forward.args, **forward.kwargs)  # a lazy one becomes what it will be
+                module(*forward.args)  # a lazy one becomes what it will be
             modules.append(module)
         ours, theirs = modules
         assert type(ours) is torch_conv1d.Conv1d
 
-        found, expected = [], []
-        for module, results in ((ours, found), (theirs, expected)):
-            y = module(*forward.args, **forward.kwargs)
-            grad_y = torch.ones_like(y)
-            results.extend(
-                [y, *torch.autograd.grad(y, [*forward.args, module.weight, module.bias], grad_y)]
-            )
-        x = forward.args[0]
-        arguments = {"padding": theirs.padding}
-        operands = (x, theirs.weight, theirs.bias)
-        assert_near(problem_of(x, theirs.weight, arguments), operands, grad_y, found, expected)
+        x, w, b = forward.args[0], theirs.weight, theirs.bias
+        y = ours(x)
+        grad_y = torch.ones_like(y)
+        found = [y, *torch.autograd.grad(y, [x, ours.weight, ours.bias], grad_y)]
+        y = theirs(x)
+        expected = [y, *torch.autograd.grad(y, [x, w, b], grad_y)]
+        problem = problem_of(x, w, {"padding": theirs.padding})
+        assert_near(problem, x, w, b, grad_y, found, expected)
 
         if module_input.reference_fn is not None:
             reference = module_input.reference_fn(ours, *forward.args)

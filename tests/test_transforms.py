@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from layers import LAYERS, Layer, assert_same, of_batch, subsets
+from layers import LAYERS, OPERANDS, Layer, assert_same, each_layer, of_batch, subsets
 from torch import Tensor, nn
 from torch.func import (
     functional_call,
@@ -26,10 +26,7 @@ from torch.func import (
 
 from torch_conv1d import Conv1d, conv1d
 
-OPERANDS = ("input", "weight", "bias")
 BATCH = 3
-
-each_layer = pytest.mark.parametrize("layer", LAYERS, ids=str)
 
 
 def batched(layer: Layer, names: tuple[str, ...], dim: int = 0) -> list[Tensor]:
@@ -125,7 +122,7 @@ def derivatives_of(function: Callable[..., Tensor]) -> dict[str, Callable[..., A
         return jvp(function, operands, tuple(t.cos() for t in operands))
 
     def pulled_back(*operands: Tensor) -> Any:
-        y, pullback = vjp(function, *operands)
+        y, pullback, *_ = vjp(function, *operands)
         return y, pullback(y.cos())
 
     everything = (0, 1, 2)
@@ -226,7 +223,8 @@ class Tagger(nn.Module):
         self.second = convolution(6, 4, 3, stride=2, groups=2, dtype=torch.double)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second(torch.tanh(self.first(x))).mean(-1)
+        y: Tensor = self.second(torch.tanh(self.first(x)))
+        return y.mean(-1)
 
 
 def taggers(seed: int = 0) -> tuple[Tagger, Tagger]:
@@ -265,7 +263,7 @@ def test_ensemble() -> None:
     skeleton = copy.deepcopy(models[0]).to("meta")
     x = torch.randn(5, 3, 11, dtype=torch.double)
 
-    def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Tensor:
+    def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], x: Tensor) -> Any:
         return functional_call(skeleton, (parameters, buffers), (x,))
 
     assert_same(
@@ -273,7 +271,8 @@ def test_ensemble() -> None:
     )
 
     def loss(parameters: dict[str, Tensor], x: Tensor) -> Tensor:
-        return call(parameters, {}, x).square().sum()
+        y: Tensor = call(parameters, {}, x)
+        return y.square().sum()
 
     detached = {k: v.detach() for k, v in parameters.items()}
     gradients = vmap(grad(loss), (0, None))(detached, x)

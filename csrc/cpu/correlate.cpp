@@ -53,17 +53,14 @@ class CorrelateCall {
             c, sizeof(T), source.stride_l == 1 && out.stride_l == 1,
             {kernels_.lanes, kernels_.correlate_rows, kernels_.correlate_vectors, l2_cache_bytes(), num_threads()})),
         layout_(c, plan_.q_block, kernels_.lanes),
-        // One row a group and all taps in one phase: the packed order is the stored one.
-        stored_as_packed_(std::is_same_v<E, T> && c.rows == 1 && c.phases == 1),
-        packed_(stored_as_packed_ ? 0 : c.groups * c.rows * c.channels * c.taps),
+        // With one row a group and all taps in one phase, the packed order is the stored one.
+        stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
+        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
         init_(bias ? c.groups * c.rows : 0),
-        weights_(packed_.data()),
+        weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
         inits_(bias ? init_.data() : nullptr) {
     if (bias) copy_.in({init_.data(), 0, 1, static_cast<const E*>(bias), 0, 1, 1, c.groups * c.rows});
-    if (stored_as_packed_)
-      weights_ = static_cast<const T*>(w);
-    else
-      pack_weights(static_cast<const E*>(w));
+    if (!stored_) pack_weights(static_cast<const E*>(w));
   }
 
   void run() const {
@@ -228,21 +225,24 @@ class CorrelateCall {
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
         const T* x = panel + tile / tiles_ * c_.channels * call_.layout_.row;
-        const T* w = call_.weights_ + row * c_.channels * c_.taps + tap0 * c_.channels * rows;
+        const bool packed = !call_.stored_ || c_.rows == 1;
+        const T* w = call_.weights_ + (packed ? row * c_.channels * c_.taps + tap0 * c_.channels * rows
+                                              : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
         T* to = out + (row - first_row(first)) * out_row;
         for (int64_t i = 0; i < q_len;) {
-          const int64_t vectors = std::min(kernels.correlate_vectors[rows], ceil_div(q_len - i, kernels.lanes));
+          const int64_t most = packed ? kernels.correlate_vectors[rows] : 1;
+          const int64_t vectors = std::min(most, ceil_div(q_len - i, kernels.lanes));
           const int64_t width = vectors * kernels.lanes;
           const int64_t tiles = std::min(std::max<int64_t>((q_len - i) / width, 1), (room - i) / width);
           alignas(64) T edge[kTileElements];
-          CorrelateArgs<T> args{x + i, call_.layout_.row, call_.layout_.tap_at.data() + tap0, w, c_.channels, taps,
-                                call_.inits_ ? call_.inits_ + row : nullptr, to + i, out_row, tiles};
+          CorrelateArgs<T> args{x + i, call_.layout_.row, call_.layout_.tap_at.data() + tap0, w, c_.w_row, c_.w_channel,
+                                c_.channels, taps, call_.inits_ ? call_.inits_ + row : nullptr, to + i, out_row, tiles};
           if (tiles == 0) {  // the last tile reaches beyond the row
             args.out = edge;
             args.out_row = width;
             args.tiles = 1;
           }
-          kernels.correlate[rows][vectors](args);
+          (packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows])(args);
           if (tiles == 0)
             for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
           i += args.tiles * width;
@@ -268,11 +268,11 @@ class CorrelateCall {
   const bool in_place_;
   const CorrelationPlan plan_;
   const PanelLayout layout_;
-  const bool stored_as_packed_;
+  const bool stored_;
   const Scratch<T> packed_;
   const Scratch<T> init_;
-  const T* weights_;
-  const T* inits_;
+  const T* const weights_;
+  const T* const inits_;
 };
 
 }  // namespace

@@ -1,7 +1,6 @@
 // The CPU key: check, allocate, take pointers, call the drivers of conv1d_cpu.h.
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_strided.h>
-#include <sys/mman.h>
 #include <torch/library.h>
 
 #include "../checks.h"
@@ -32,21 +31,8 @@ cpu::MutableView mutable_view(const at::Tensor& t) {
   return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)};
 }
 
-// The C library maps blocks of this size afresh for every call: each 4 KiB page of a result then costs a page fault, which
-// takes longer than computing it. Huge pages, where the system grants them, need 512 times fewer.
-constexpr size_t kAlwaysMapped = size_t(32) << 20;
-
 at::Tensor empty_result(int64_t n, int64_t c, int64_t l, bool channels_last, const at::Tensor& like) {
-  at::Tensor result = at::empty_strided({n, c, l}, result_strides(c, l, channels_last), like.options());
-#if defined(MADV_HUGEPAGE)
-  if (result.nbytes() >= kAlwaysMapped) {
-    constexpr uintptr_t kPage = 4096;
-    const uintptr_t begin = (reinterpret_cast<uintptr_t>(result.mutable_data_ptr()) + kPage - 1) / kPage * kPage;
-    const uintptr_t end = reinterpret_cast<uintptr_t>(result.mutable_data_ptr()) + result.nbytes();
-    madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);  // advice: refusal changes nothing
-  }
-#endif
-  return result;
+  return at::empty_strided({n, c, l}, result_strides(c, l, channels_last), like.options());
 }
 
 at::Tensor forward(

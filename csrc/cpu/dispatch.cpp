@@ -36,20 +36,21 @@ const std::vector<InstructionSet>& supported() {
   return sets;
 }
 
-const InstructionSet* find(const std::string& name) {
+// `source` is where the name comes from, for the message.
+const InstructionSet* find(const std::string& name, const char* source) {
   if (name.empty()) return &supported().back();
   std::string names;
   for (const InstructionSet& set : supported()) {
     if (name == set.name) return &set;
     names += names.empty() ? set.name : std::string(", ") + set.name;
   }
-  throw std::invalid_argument("instruction set: expected one of " + names + ", got '" + name + "'");
+  throw std::invalid_argument(std::string(source) + ": expected one of " + names + ", got '" + name + "'");
 }
 
 std::atomic<const InstructionSet*>& selected() {
   static std::atomic<const InstructionSet*> set = [] {
     const char* name = std::getenv("TORCH_CONV1D_ISA");
-    return find(name ? name : "");
+    return find(name ? name : "", "TORCH_CONV1D_ISA");
   }();
   return set;
 }
@@ -66,6 +67,6 @@ std::vector<std::string> supported_instruction_sets() {
 
 std::string active_instruction_set() { return active().name; }
 
-void set_instruction_set(const std::string& name) { selected() = find(name); }
+void set_instruction_set(const std::string& name) { selected() = find(name, "instruction set"); }
 
 }  // namespace torch_conv1d::cpu

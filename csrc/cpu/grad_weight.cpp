@@ -165,23 +165,24 @@ class GradWeightCall {
         }
     }
 
-    void add_dots(const std::vector<int64_t>& offsets, int64_t runs, int64_t length) const {
+    void add_dots(std::vector<int64_t> offsets, int64_t runs, int64_t length) const {
       const auto& kernels = call_.kernels_;
-      for (int64_t m = 0; m < runs; ++m)
-        for (int64_t group = 0; group < groups_; ++group)
-          for (int64_t co = 0; co < co_count_;) {
+      const int64_t x_group = ci_count_ * call_.layout_.row;
+      for (int64_t group = 0; group < groups_; ++group) {
+        for (int64_t m = 0; m < runs; ++m) {
+          const T* x = x_.data() + m * x_run_ + group * x_group;
+          for (int64_t co = 0; co < co_count_; co += kernels.dot_rows) {
             const int64_t rows = std::min(kernels.dot_rows, co_count_ - co), row = group * co_count_ + co;
-            for (int64_t j = 0; j < sum_count_;) {
-              const bool ones = has_bias_ && j == sum_count_ - 1;
-              const int64_t weights = ones ? 1 : sum_count_ - has_bias_ - j;
-              const int64_t taps = std::min(kernels.dot_taps[rows], weights);
-              const T* x = x_.data() + m * x_run_ + (ones ? 0 : group * ci_count_ * call_.layout_.row);
-              kernels.dot[rows][taps]({x, offsets.data() + j, g_.data() + (m * g_rows_ + row) * g_length_, g_length_, length,
-                                       sums_.data() + (row * sum_count_ + j) * kDotLanes<T>, sum_count_});
-              j += taps;
+            const T* g = g_.data() + (m * g_rows_ + row) * g_length_;
+            for (int64_t j = 0; j < sum_count_; j += kernels.dot_taps[rows]) {
+              const int64_t taps = std::min(kernels.dot_taps[rows], sum_count_ - j);
+              T* sums = sums_.data() + (row * sum_count_ + j) * kDotLanes<T>;
+              kernels.dot[rows][taps]({x, offsets.data() + j, g, g_length_, length, sums, sum_count_});
             }
-            co += rows;
           }
+        }
+        if (has_bias_) offsets.back() -= x_group;  // all groups share the row of ones
+      }
     }
 
     // Output channels of the outer tile that starts at co; grad_y is packed tile by tile.

@@ -14,13 +14,14 @@ namespace torch_conv1d::cpu {
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
-// One chain of fused multiply-adds per output, c outermost, whatever the tile.
+// or, for weights that are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
 template <class T>
 struct CorrelateArgs {
   const T* x;
   int64_t x_row;
   const int64_t* offset;
   const T* w;
+  int64_t w_row, w_channel;
   int64_t channels, taps;
   const T* init;  // null: zeros
   T* out;
@@ -83,6 +84,7 @@ struct ArithmeticKernels {
   int64_t correlate_rows;
   int64_t correlate_vectors[kMaxRows + 1];
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
+  Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
 
   // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;

@@ -16,6 +16,8 @@ constexpr int64_t kL1Positions = 512;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 
+constexpr int64_t kUnpackedSamples = 4;
+
 // grad_weight. From this many output channels in a group they fill the lanes of a vector.
 constexpr int64_t kOuterChannels = 8;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2.
@@ -40,6 +42,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   CorrelationPlan plan;
   plan.row_tiles = ceil_div(c.rows, machine.max_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
+  // Weights that meet a few vectors of positions in all are read where they are.
+  plan.pack_weights = c.phases > 1 || c.q_total() > machine.lanes || c.n > kUnpackedSamples;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const auto panel_bytes = [&](int64_t q_len) { return c.channels * PanelLayout(c, q_len, machine.lanes).row * sum_bytes; };

@@ -23,6 +23,7 @@ struct Machine {
 struct CorrelationPlan {
   int64_t row_tiles;  // of a group; their heights differ by one at most
   int64_t n_block, group_block, q_block, tile_block;
+  bool pack_weights;
   bool worth_threads;
 
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }

@@ -40,27 +40,92 @@ inline void convert_lanes(To* to, const From* from) {
 
 template <class To, class From>
 inline void copy_contiguous(To* to, const From* from, int64_t count) {
+  if constexpr (sizeof(To) == sizeof(From)) {
+    if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
+    return;
+  }
   int64_t i = 0;
   for (; i + kConvertLanes <= count; i += kConvertLanes) convert_lanes(to + i, from + i);
   for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
+}
+
+// A transposed copy, to[c * to_column + r] = from[r * from_row + c], goes through tiles of 4 x 4 in registers.
+constexpr int kTile = 4;
+template <class T>
+using Quad = typename VectorOf<T, kTile * int(sizeof(T))>::type;
+
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else  // g++ 11
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
+#endif
+
+template <class T>
+inline void transpose_tile(T* to, int64_t to_column, const T* from, int64_t from_row) {
+  const Quad<T> a = load<Quad<T>>(from), b = load<Quad<T>>(from + from_row);
+  const Quad<T> c = load<Quad<T>>(from + 2 * from_row), d = load<Quad<T>>(from + 3 * from_row);
+  const Quad<T> ab_low = SHUFFLE(a, b, 0, 4, 1, 5), ab_high = SHUFFLE(a, b, 2, 6, 3, 7);
+  const Quad<T> cd_low = SHUFFLE(c, d, 0, 4, 1, 5), cd_high = SHUFFLE(c, d, 2, 6, 3, 7);
+  store(to, Quad<T>(SHUFFLE(ab_low, cd_low, 0, 1, 4, 5)));
+  store(to + to_column, Quad<T>(SHUFFLE(ab_low, cd_low, 2, 3, 6, 7)));
+  store(to + 2 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 0, 1, 4, 5)));
+  store(to + 3 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 2, 3, 6, 7)));
+}
+#undef SHUFFLE
+
+template <class T>
+inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
+  int64_t r = 0;
+  for (; r + kTile <= rows; r += kTile) {
+    int64_t c = 0;
+    for (; c + kTile <= columns; c += kTile)
+      transpose_tile(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
+    for (; c < columns; ++c)
+      for (int64_t i = r; i < r + kTile; ++i) to[c * to_column + i] = from[i * from_row + c];
+  }
+  for (; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
+}
+
+// Blocks keep the lines of both sides of a transposed copy in the L1 cache; narrow types are converted on the way.
+template <class To, class From>
+void copy_transposed(const CopyArgs<To, From>& a) {
+  constexpr int64_t kBlock = 32;
+  for (int64_t c0 = 0; c0 < a.columns; c0 += kBlock)
+    for (int64_t r0 = 0; r0 < a.rows; r0 += kBlock) {
+      const int64_t rows = a.rows - r0 < kBlock ? a.rows - r0 : kBlock;
+      const int64_t columns = a.columns - c0 < kBlock ? a.columns - c0 : kBlock;
+      To* to = a.to + c0 * a.to_column + r0;
+      const From* from = a.from + r0 * a.from_row + c0;
+      if constexpr (sizeof(To) == sizeof(From)) {
+        transpose(to, a.to_column, from, a.from_row, rows, columns);
+      } else if constexpr (sizeof(From) < sizeof(To)) {
+        To converted[kBlock * kBlock];
+        for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * kBlock, from + r * a.from_row, columns);
+        transpose(to, a.to_column, converted, kBlock, rows, columns);
+      } else {
+        From transposed[kBlock * kBlock];
+        transpose(transposed, kBlock, from, a.from_row, rows, columns);
+        for (int64_t c = 0; c < columns; ++c) copy_contiguous(to + c * a.to_column, transposed + c * kBlock, rows);
+      }
+    }
 }
 
 template <class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
     for (int64_t r = 0; r < a.rows; ++r) copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
-    return;
+  } else if (a.to_row == 1 && a.from_column == 1) {
+    copy_transposed(a);
+  } else if (a.to_column == 1 && a.from_row == 1) {
+    copy_transposed<To, From>({a.to, a.to_column, a.to_row, a.from, a.from_column, a.from_row, a.columns, a.rows});
+  } else {
+    for (int64_t r = 0; r < a.rows; ++r) {
+      To* to = a.to + r * a.to_row;
+      const From* from = a.from + r * a.from_row;
+      for (int64_t c = 0; c < a.columns; ++c) from_sum(to_sum(from[c * a.from_column]), to[c * a.to_column]);
+    }
   }
-  // Blocks keep the lines of both sides in the L1 cache where one side is transposed.
-  constexpr int64_t kBlock = 16;
-  for (int64_t r0 = 0; r0 < a.rows; r0 += kBlock)
-    for (int64_t c0 = 0; c0 < a.columns; c0 += kBlock)
-      for (int64_t r = r0; r < r0 + kBlock && r < a.rows; ++r) {
-        To* to = a.to + r * a.to_row;
-        const From* from = a.from + r * a.from_row;
-        for (int64_t c = c0; c < c0 + kBlock && c < a.columns; ++c)
-          from_sum(to_sum(from[c * a.from_column]), to[c * a.to_column]);
-      }
 }
 
 }  // namespace

@@ -7,7 +7,11 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-template <class T, int Rows, int Vectors>
+// Rows of x come from the L2 cache, each from another page: the hardware does not see the next one coming.
+constexpr int64_t kPrefetchChannels = 8;
+
+// Packed: w is [channel][tap][row]. Otherwise it is where the caller of conv1d stored it.
+template <class T, int Rows, int Vectors, bool Packed>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
@@ -18,16 +22,20 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
-    for (int64_t c = 0; c < a.channels; ++c, row += a.x_row)
-      for (int64_t t = 0; t < a.taps; ++t, w += Rows) {
+    for (int64_t c = 0; c < a.channels; ++c, row += a.x_row) {
+      UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
+        __builtin_prefetch(row + kPrefetchChannels * a.x_row + a.offset[0] + i);
+      if constexpr (!Packed) w = a.w + c * a.w_channel;
+      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
         const T* at = row + a.offset[t];
         Vector<T> x[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v) x[v] = load<Vector<T>>(at + v * kLanes<T>);
         UNROLL for (int r = 0; r < Rows; ++r) {
-          const Vector<T> weight = broadcast(w[r]);
+          const Vector<T> weight = broadcast(w[Packed ? r : r * a.w_row]);
           UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] += weight * x[v];
         }
       }
+    }
     T* out = a.out + tile * kWidth;
     UNROLL for (int r = 0; r < Rows; ++r) {
       UNROLL for (int v = 0; v < Vectors; ++v) store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);

@@ -11,12 +11,12 @@ namespace {
 template <class T>
 using Mask = decltype(Vector<T>{} == Vector<T>{});
 
-// All ones in the first `count` lanes of a kDotLanes wide vector, of which this is the v-th part.
+// The v-th part of a vector of kDotLanes with all but its first `count` lanes cleared.
 template <class T>
-inline Mask<T> lanes_below(int64_t count, int v) {
-  Mask<T> mask;
-  UNROLL for (int lane = 0; lane < kLanes<T>; ++lane) mask[lane] = v * kLanes<T> + lane < count ? -1 : 0;
-  return mask;
+inline Vector<T> first_lanes(Vector<T> value, int64_t count, int v) {
+  Mask<T> lane;
+  UNROLL for (int i = 0; i < kLanes<T>; ++i) lane[i] = v * kLanes<T> + i;
+  return (Vector<T>)((Mask<T>)value & (lane < (Mask<T>{} + decltype(lane[0] + lane[0])(count))));
 }
 
 template <class T, int Rows, int Taps>
@@ -29,23 +29,22 @@ void dot(const DotArgs<T>& a) {
         sum[r][t][v] = load<Vector<T>>(a.sum + (r * a.sum_row + t) * kDotLanes<T> + v * kLanes<T>);
     }
   }
-  for (int64_t i = 0; i < a.length; i += kDotLanes<T>) {
-    // What stands beyond the end is left out of both factors: it may be infinite.
-    const int64_t left = a.length - i;
-    const bool whole = left >= kDotLanes<T>;
+  // Adds kDotLanes positions from i on; of the last ones, what stands beyond the end is cleared in both factors, because it
+  // may be infinite.
+  const auto add = [&](int64_t i, auto clear_beyond_end) __attribute__((always_inline)) {
     UNROLL for (int v = 0; v < kParts; ++v) {
       Vector<T> g[Rows];
-      UNROLL for (int r = 0; r < Rows; ++r) {
-        g[r] = load<Vector<T>>(a.g + r * a.g_row + i + v * kLanes<T>);
-        if (!whole) g[r] = (Vector<T>)((Mask<T>)g[r] & lanes_below<T>(left, v));
-      }
+      UNROLL for (int r = 0; r < Rows; ++r) g[r] = clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i + v * kLanes<T>), v);
       UNROLL for (int t = 0; t < Taps; ++t) {
-        Vector<T> x = load<Vector<T>>(a.x + a.offset[t] + i + v * kLanes<T>);
-        if (!whole) x = (Vector<T>)((Mask<T>)x & lanes_below<T>(left, v));
+        const Vector<T> x = clear_beyond_end(load<Vector<T>>(a.x + a.offset[t] + i + v * kLanes<T>), v);
         UNROLL for (int r = 0; r < Rows; ++r) sum[r][t][v] += g[r] * x;
       }
     }
-  }
+  };
+  int64_t i = 0;
+  for (; i + kDotLanes<T> <= a.length; i += kDotLanes<T>) add(i, [](Vector<T> value, int) { return value; });
+  if (i < a.length)
+    add(i, [left = a.length - i](Vector<T> value, int v) { return first_lanes<T>(value, left, v); });
   UNROLL for (int r = 0; r < Rows; ++r) {
     UNROLL for (int t = 0; t < Taps; ++t) {
       UNROLL for (int v = 0; v < kParts; ++v)

@@ -19,7 +19,7 @@ constexpr int count(const V (&)[N]) {
 
 template <class T, int Rows, int Vectors>
 constexpr void fill_correlate(ArithmeticKernels<T>& table) {
-  table.correlate[Rows][Vectors] = &correlate<T, Rows, Vectors>;
+  table.correlate[Rows][Vectors] = &correlate<T, Rows, Vectors, true>;
   if constexpr (Vectors > 1) fill_correlate<T, Rows, Vectors - 1>(table);
 }
 template <class T, int Rows, int Vectors>
@@ -39,6 +39,7 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     table.correlate_rows = Rows;
     table.correlate_vectors[Rows] = Budget::correlate_vectors[Rows - 1];
     fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
+    table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
   }
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
   if constexpr (Rows <= count(Budget::dot_taps)) {

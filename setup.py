@@ -21,6 +21,7 @@ import sysconfig
 from pathlib import Path
 from typing import NoReturn
 
+import setuptools
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
@@ -28,6 +29,7 @@ ROOT = Path(__file__).parent.resolve()
 CSRC = ROOT / "csrc"
 LIBRARY, MODULE = "torch_conv1d.libtorch_conv1d", "torch_conv1d._C"
 OLDEST_TORCH = (2, 9)
+OLDEST_SETUPTOOLS = 77
 OLDEST_COMPILER = {"g++": 11, "clang": 14}
 
 FMA_FLAGS = "-mfma -mf16c -ffp-contract=fast"
@@ -68,8 +70,8 @@ def require_torch() -> str:
         import torch
     except ImportError:
         stop(
-            "building needs an installed torch: run `pip install torch setuptools ninja` first, "
-            "then `pip install --no-build-isolation .`."
+            "building needs torch, which is not installed here: run `pip install torch setuptools "
+            "ninja` and then `pip install --no-build-isolation .`."
         )
     version = torch.__version__
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_TORCH:
@@ -196,6 +198,11 @@ def ninja_file(library: str, module: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+if int(setuptools.__version__.split(".")[0]) < OLDEST_SETUPTOOLS:
+    stop(
+        f"setuptools {setuptools.__version__} cannot read pyproject.toml: "
+        f"run `pip install 'setuptools>={OLDEST_SETUPTOOLS}'` and build again."
+    )
 setup(
     ext_modules=[Extension(LIBRARY, []), Extension(MODULE, [])],
     cmdclass={"build_ext": NinjaBuild},

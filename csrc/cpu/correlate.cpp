@@ -43,19 +43,17 @@ class CorrelateCall {
  public:
   CorrelateCall(
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
-      : c_(c),
-        kernels_(arithmetic_kernels<E>(table)),
+      : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        c_(choose_form(c, machine_with(kernels_))),
         source_(source),
         out_(out),
-        in_place_(std::is_same_v<E, T> && c.phases == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
-        plan_(plan_correlation(
-            c, sizeof(T), source.stride_l == 1 && out.stride_l == 1,
-            {kernels_.lanes, kernels_.correlate_rows, kernels_.correlate_vectors, l2_cache_bytes(), num_threads()})),
-        layout_(c, plan_.q_block, kernels_.lanes),
+        in_place_(std::is_same_v<E, T> && c_.out_step() == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
+        plan_(plan_correlation(c_, sizeof(T), source.stride_l == 1 && out.stride_l == 1, machine_with(kernels_))),
+        layout_(c_, plan_.q_block, kernels_.lanes),
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
-        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
+        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.kernel_size),
         init_(bias ? c.groups * c.rows : 0),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
         inits_(bias ? init_.data() : nullptr) {
@@ -86,11 +84,13 @@ class CorrelateCall {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
         const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
+        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.kernel_size;
         for (int64_t phase = 0; phase < c_.phases; ++phase)
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
             const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
-            for (int64_t t = layout_.phase_begin[phase]; t < layout_.phase_begin[phase + 1]; ++t)
+            const int64_t begin = layout_.phase_begin[phase];
+            const int64_t end = std::min(layout_.phase_begin[phase + 1], begin + c_.kernel_size);
+            for (int64_t t = begin; t < end; ++t)
               for (int64_t r = 0; r < rows; ++r) *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[t]]);
           }
       }
@@ -114,7 +114,7 @@ class CorrelateCall {
           panels_(int64_t(ranges_.size()) * samples_ * panel_size_),
           result_row_(call.layout_.padded(call.plan_.q_block)),
           chunk_(chunk_of_tiles()),
-          result_(call.in_place_ ? 0 : chunk_ * call.kernels_.correlate_rows * result_row_) {}
+          result_(call.in_place_ ? 0 : chunk_ * rows_of_tile() * result_row_) {}
 
     void run() const {
       for (size_t i = 0; i < ranges_.size(); ++i)
@@ -130,7 +130,7 @@ class CorrelateCall {
     // The block itself, then the positions outside the result that fold back into it.
     std::vector<Range> ranges_of_block(int64_t q0) const {
       const int64_t q_len = std::min(call_.plan_.q_block, c_.q_total() - q0);
-      const Range block{q0 * c_.phases, std::min((q0 + q_len) * c_.phases, c_.out_length), q0, q_len};
+      const Range block{q0 * c_.out_step(), std::min((q0 + q_len) * c_.out_step(), c_.out_length), q0, q_len};
       std::vector<Range> ranges{block};
       const auto add_outside = [&](int64_t begin, int64_t end) {
         const auto folds = [&](int64_t position) {
@@ -151,8 +151,10 @@ class CorrelateCall {
       return ranges;
     }
 
+    int64_t rows_of_tile() const { return c_.slide > 1 ? c_.slide : call_.kernels_.correlate_rows; }
+
     int64_t chunk_of_tiles() const {
-      const int64_t tile_bytes = call_.kernels_.correlate_rows * result_row_ * int64_t(sizeof(T));
+      const int64_t tile_bytes = rows_of_tile() * result_row_ * int64_t(sizeof(T));
       return call_.in_place_ ? 1 : std::clamp<int64_t>(kResultBytes / tile_bytes, 1, groups_ * tiles_);
     }
 
@@ -176,6 +178,11 @@ class CorrelateCall {
           compute(first, last, 0, panel(0, n), block.q_len, out + block.q0, call_.out_.stride_c, block.q_len);
           return;
         }
+      if (c_.slide > 1) {
+        slide(first, last, panel(0, n), block.q_len);
+        for (int64_t r = 0; r < rows; ++r) interleave(r, block, out + r * call_.out_.stride_c);
+        return;
+      }
       const std::vector<T> outside = compute_outside(first, last, rows, n);
       for (int64_t phase = 0; phase < c_.phases; ++phase) {
         compute(first, last, phase, panel(0, n), block.q_len, result_.data(), result_row_, result_row_);
@@ -216,6 +223,18 @@ class CorrelateCall {
         }
     }
 
+    // Cuts q_len positions into runs of equal tiles: run(first position, vectors of a tile, tiles).
+    template <class Run>
+    void for_each_run(int64_t q_len, int64_t most_vectors, Run&& run) const {
+      const int64_t lanes = call_.kernels_.lanes;
+      for (int64_t i = 0; i < q_len;) {
+        const int64_t vectors = std::min(most_vectors, ceil_div(q_len - i, lanes));
+        const int64_t tiles = std::max<int64_t>((q_len - i) / (vectors * lanes), 1);
+        run(i, vectors, tiles);
+        i += tiles * vectors * lanes;
+      }
+    }
+
     // Rows of tiles [first, last) at one phase: q_len positions of each, in rows of `out` with room for `room`.
     void compute(
         int64_t first, int64_t last, int64_t phase, const T* panel, int64_t q_len, T* out, int64_t out_row,
@@ -226,28 +245,50 @@ class CorrelateCall {
         const int64_t row = first_row(tile), rows = row_count(tile);
         const T* x = panel + tile / tiles_ * c_.channels * call_.layout_.row;
         const bool packed = !call_.stored_ || c_.rows == 1;
-        const T* w = call_.weights_ + (packed ? row * c_.channels * c_.taps + tap0 * c_.channels * rows
+        const T* w = call_.weights_ + (packed ? row * c_.channels * c_.kernel_size + tap0 * c_.channels * rows
                                               : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
         T* to = out + (row - first_row(first)) * out_row;
-        for (int64_t i = 0; i < q_len;) {
-          const int64_t most = packed ? kernels.correlate_vectors[rows] : 1;
-          const int64_t vectors = std::min(most, ceil_div(q_len - i, kernels.lanes));
-          const int64_t width = vectors * kernels.lanes;
-          const int64_t tiles = std::min(std::max<int64_t>((q_len - i) / width, 1), (room - i) / width);
-          alignas(64) T edge[kTileElements];
+        for_each_run(q_len, packed ? kernels.correlate_vectors[rows] : 1, [&](int64_t i, int64_t vectors, int64_t tiles) {
+          const auto kernel = packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows];
           CorrelateArgs<T> args{x + i, call_.layout_.row, call_.layout_.tap_at.data() + tap0, w, c_.w_row, c_.w_channel,
                                 c_.channels, taps, call_.inits_ ? call_.inits_ + row : nullptr, to + i, out_row, tiles};
-          if (tiles == 0) {  // the last tile reaches beyond the row
-            args.out = edge;
-            args.out_row = width;
-            args.tiles = 1;
+          const int64_t width = vectors * kernels.lanes;
+          if (i + tiles * width <= room) {
+            kernel(args);
+            return;
           }
-          (packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows])(args);
-          if (tiles == 0)
-            for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
-          i += args.tiles * width;
-        }
+          alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
+          args.out = edge;
+          args.out_row = width;
+          kernel(args);
+          for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
+        });
       }
+    }
+
+    // As compute, for the sliding form: `slide` rows of result_ for each row.
+    void slide(int64_t first, int64_t last, const T* panel, int64_t q_len) const {
+      for (int64_t row = first; row < last; ++row) {
+        const int64_t channel = first_row(row);
+        for_each_run(q_len, call_.kernels_.slide_vectors, [&](int64_t i, int64_t vectors, int64_t tiles) {
+          call_.kernels_.slide[vectors](
+              {panel + row * c_.channels * call_.layout_.row + i, call_.layout_.row, call_.layout_.tap_at.data(),
+               call_.weights_ + channel * c_.channels * c_.kernel_size, c_.kernel_size, c_.channels, c_.kernel_size,
+               call_.inits_ ? call_.inits_[channel] : T(0), result_.data() + (row - first) * c_.slide * result_row_ + i,
+               result_row_, tiles});
+        });
+      }
+    }
+
+    // Writes row r of the block from its `slide` rows of result_, which run backwards where the taps do.
+    void interleave(int64_t r, const Range& block, E* out) const {
+      const int64_t from_row = c_.step < 0 ? -result_row_ : result_row_;
+      const T* from = result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_;
+      const int64_t stride = call_.out_.stride_l, whole = (block.end - block.begin) / c_.slide;
+      out += block.begin * stride;
+      call_.copy_.out({out, stride, c_.slide * stride, from, from_row, 1, c_.slide, whole});
+      call_.copy_.out({out + whole * c_.slide * stride, stride, 1, from + whole, from_row, 1,
+                       (block.end - block.begin) % c_.slide, 1});
     }
 
     const CorrelateCall& call_;
@@ -260,9 +301,9 @@ class CorrelateCall {
     const Scratch<T> result_;
   };
 
-  const Correlation& c_;
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const Correlation c_;
   const View source_;
   const MutableView out_;
   const bool in_place_;

@@ -8,7 +8,7 @@ Correlation forward_correlation(const Conv1dProblem& p) {
   c.groups = p.groups;
   c.rows = p.c_out_per_group();
   c.channels = p.c_in_per_group();
-  c.taps = p.kernel_size;
+  c.kernel_size = c.taps = p.kernel_size;
   c.source_length = p.l_in;
   c.source_stride = p.stride;
   c.source_padding = p.padding_mode;
@@ -30,7 +30,7 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   c.groups = p.groups;
   c.rows = p.c_in_per_group();
   c.channels = p.c_out_per_group();
-  c.taps = p.kernel_size;
+  c.kernel_size = c.taps = p.kernel_size;
   c.source_length = p.l_out;
   c.source_stride = 1;
   c.source_padding = PaddingMode::zeros;
@@ -45,6 +45,14 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   c.fold_left = folds ? p.pad_left : 0;
   c.fold_right = folds ? p.pad_right : 0;
   c.fold = p.padding_mode;
+  return c;
+}
+
+Correlation Correlation::sliding(int64_t positions) const {
+  Correlation c = *this;
+  c.slide = c.source_stride = positions;
+  c.taps = kernel_size + positions - 1;
+  if (step < 0) c.first += positions - 1;
   return c;
 }
 

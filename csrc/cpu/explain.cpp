@@ -10,17 +10,24 @@ namespace torch_conv1d::cpu {
 namespace {
 
 void explain_correlation(
-    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine,
-    const int64_t* vectors) {
+    std::ostream& out, const char* name, const Correlation& asked, int64_t sum_bytes, const Machine& machine) {
+  const Correlation c = choose_form(asked, machine);
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, true, machine);
-  const int64_t rows = plan.row_begin(c, 1);
-  out << name << ".algorithm: correlate\n"
-      << name << ".tile: " << rows << " channels x " << vectors[rows] * machine.lanes << " positions\n"
-      << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions " << plan.q_block
-      << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
-      << name << ".reason: " << c.rows << " rows a group in tiles of at most " << machine.max_rows << "; a panel of "
-      << c.channels << " channels of " << PanelLayout(c, plan.q_block, machine.lanes).row << " elements fits "
-      << (c.phases > 1 ? "its cache; one dense correlation for each phase of the stride" : "its cache") << "\n";
+  const int64_t rows = plan.row_begin(c, 1), row = PanelLayout(c, plan.q_block, machine.lanes).row;
+  out << name << ".algorithm: " << (c.slide > 1 ? "slide" : "correlate") << "\n" << name << ".tile: ";
+  if (c.slide > 1)
+    out << "1 channel x " << c.slide << " x " << machine.slide_vectors * machine.lanes << " positions\n";
+  else
+    out << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " positions\n";
+  out << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions "
+      << plan.q_block * c.out_step() << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
+      << name << ".reason: ";
+  if (c.slide > 1)
+    out << "one row a group: consecutive positions share the loads of a tile";
+  else
+    out << c.rows << " rows a group in tiles of at most " << machine.correlate_rows;
+  if (c.phases > 1) out << "; one dense correlation for each of the " << c.phases << " phases of the stride";
+  out << "; a panel of " << c.channels << " x " << row << " elements fits its cache\n";
 }
 
 }  // namespace
@@ -33,9 +40,9 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
     return out.str();
   }
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
-    const Machine machine{kernels.lanes, kernels.correlate_rows, kernels.correlate_vectors, l2_cache_bytes(), num_threads()};
-    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
-    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine, kernels.correlate_vectors);
+    const Machine machine = machine_with(kernels);
+    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine);
     const GradWeightPlan plan = plan_grad_weight(p, sum_bytes, machine);
     const ReductionPlan& r = plan.reduction;
     out << "grad_weight.algorithm: " << (r.lanes_are_positions ? "dot" : "outer") << "\n"

@@ -37,11 +37,12 @@ class GradWeightCall {
         c_(forward_correlation(p)),
         kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        copy_sums_(copy_kernels<T>(table)),
         grad_y_(grad_y),
         x_(x),
         grad_w_(static_cast<E*>(grad_w)),
         grad_b_(static_cast<E*>(grad_b)),
-        plan_(plan_grad_weight(p, sizeof(T), {kernels_.lanes, kernels_.correlate_rows, kernels_.correlate_vectors, l2_cache_bytes(), num_threads()})),
+        plan_(plan_grad_weight(p, sizeof(T), machine_with(kernels_))),
         layout_(c_, plan_.reduction.length, kDotLanes<T>),
         weights_(grad_w ? c_.channels * c_.taps : 0),
         part_size_(p.c_out * (weights_ + 1)),
@@ -199,15 +200,20 @@ class GradWeightCall {
     }
 
     void write() const {
-      const int64_t stride = call_.weights_ + 1;
+      const int64_t stride = call_.weights_ + 1, weights = ci_count_ * c_.taps, rows = groups_ * co_count_;
       T* to = call_.parts_.data() + part_ * call_.part_size_ + (group0_ * c_.rows + co0_) * stride;
-      for (int64_t row = 0; row < groups_ * co_count_; ++row, to += stride)
-        for (int64_t j = 0; j < sum_count_; ++j) {
-          const bool ones = has_bias_ && j == sum_count_ - 1;
-          to[ones ? call_.weights_ : ci0_ * c_.taps + j] = reduction_.lanes_are_positions
-                                                               ? add_lanes(&sums_[(row * sum_count_ + j) * kDotLanes<T>])
-                                                               : sums_[j * g_rows_ + row];
+      T* bias = to + call_.weights_;
+      to += ci0_ * c_.taps;
+      if (reduction_.lanes_are_positions) {
+        for (int64_t row = 0; row < rows; ++row) {
+          T* lanes = &sums_[row * sum_count_ * kDotLanes<T>];
+          for (int64_t j = 0; j < weights; ++j) to[row * stride + j] = add_lanes(lanes + j * kDotLanes<T>);
+          if (has_bias_) bias[row * stride] = add_lanes(lanes + weights * kDotLanes<T>);
         }
+      } else {
+        call_.copy_sums_.in({to, stride, 1, sums_.data(), 1, g_rows_, rows, weights});
+        if (has_bias_) call_.copy_sums_.in({bias, stride, 1, &sums_[weights * g_rows_], 1, g_rows_, rows, 1});
+      }
     }
 
     const GradWeightCall& call_;
@@ -227,6 +233,7 @@ class GradWeightCall {
   const Correlation c_;
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
   const View grad_y_, x_;
   E* const grad_w_;
   E* const grad_b_;

@@ -29,6 +29,27 @@ struct CorrelateArgs {
   int64_t tiles;
 };
 
+// for r < kSlide, i < tiles * vectors * lanes:
+//   out[r * out_row + i] = init + sum over c < channels, k < kernel_size of
+//                          w[c * w_channel + k] * x[c * x_row + offset[k + r] + i]
+// One chain per output as above, so that it has the same bits. kernel_size >= kSlide; offset has kernel_size + kSlide - 1
+// entries.
+constexpr int64_t kSlide = 4;
+
+template <class T>
+struct SlideArgs {
+  const T* x;
+  int64_t x_row;
+  const int64_t* offset;
+  const T* w;
+  int64_t w_channel;
+  int64_t channels, kernel_size;
+  T init;
+  T* out;
+  int64_t out_row;
+  int64_t tiles;
+};
+
 // for r < rows, j < vectors * lanes:
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
 //                           x[m * x_run + offset[r] + i] * g[((m * length) + i) * vectors * lanes + j]
@@ -75,6 +96,7 @@ template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
   using Correlate = void (*)(const CorrelateArgs<T>&);
+  using Slide = void (*)(const SlideArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
 
@@ -85,6 +107,10 @@ struct ArithmeticKernels {
   int64_t correlate_vectors[kMaxRows + 1];
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
   Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
+
+  // slide[vectors], 1 <= vectors <= slide_vectors.
+  int64_t slide_vectors;
+  Slide slide[kMaxVectors + 1];
 
   // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;

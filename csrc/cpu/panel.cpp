@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "padding.h"
 
@@ -32,25 +33,42 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   for (int64_t k = 0; k < c.taps; ++k) tap_order[next[c.phase(k)]++] = k;
 
   // Taps whose offsets agree modulo the stride read the same positions, in the order of their offsets.
-  std::vector<int64_t> by_offset(c.taps);
-  for (int64_t i = 0; i < c.taps; ++i) by_offset[i] = i;
   const auto offset = [&](int64_t i) { return c.offset(tap_order[i]); };
   const auto residue = [&](int64_t i) { return modulo(offset(i), c.source_stride); };
-  std::sort(by_offset.begin(), by_offset.end(), [&](int64_t a, int64_t b) {
+  std::vector<int64_t> by_offset(c.taps);
+  std::iota(by_offset.begin(), by_offset.end(), 0);
+  const auto precedes = [&](int64_t a, int64_t b) {
     return residue(a) != residue(b) ? residue(a) < residue(b) : offset(a) < offset(b);
-  });
-  tap_at.resize(c.taps);
+  };
+  if (c.step < 0) std::reverse(by_offset.begin(), by_offset.end());
+  if (!std::is_sorted(by_offset.begin(), by_offset.end(), precedes))
+    std::sort(by_offset.begin(), by_offset.end(), precedes);
+  std::vector<size_t> segment_of(c.taps);
+  int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
     const int64_t i = by_offset[j], previous = j ? by_offset[j - 1] : 0;
     const bool shares = j && residue(i) == residue(previous) &&
                         (offset(i) - offset(previous)) / c.source_stride <= padded(q_len);
-    if (!shares) segments.push_back({offset(i), row, 0});
-    Segment& segment = segments.back();
-    segment.extra = (offset(i) - segment.offset) / c.source_stride;
-    tap_at[i] = segment.base + segment.extra;
-    row = (tap_at[i] + padded(q_len) + kAlignment - 1) / kAlignment * kAlignment;
+    if (!shares) segments.push_back({offset(i), 0, 0});
+    segments.back().extra = (offset(i) - segments.back().offset) / c.source_stride;
+    segment_of[i] = segments.size() - 1;
+    longest = std::max(longest, segments.back().extra);
   }
+  // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
+  segment_spacing = (padded(q_len) + longest + kAlignment - 1) / kAlignment * kAlignment;
+  if (segment_spacing % 512 == 0) segment_spacing += kAlignment;
+  std::vector<size_t> order(segments.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return segments[a].offset < segments[b].offset; });
+  for (size_t rank = 0; rank < order.size(); ++rank) segments[order[rank]].base = int64_t(rank) * segment_spacing;
+  tap_at.resize(c.taps);
+  for (int64_t i = 0; i < c.taps; ++i) {
+    const Segment& segment = segments[segment_of[i]];
+    tap_at[i] = segment.base + (offset(i) - segment.offset) / c.source_stride;
+  }
+  std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.base < b.base; });
   // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.
+  row = int64_t(segments.size()) * segment_spacing;
   if (row % 512 == 0) row += kAlignment;
 }
 
@@ -67,29 +85,55 @@ void pack_panel(
     int64_t q_len,
     SumOf<E>* panel) {
   const E* from = static_cast<const E*>(source.data) + n * source.stride_n + first_channel * source.stride_c;
-  for (const Segment& segment : layout.segments) {
-    const int64_t start = q0 * c.source_stride + segment.offset;
-    const int64_t count = q_len + segment.extra;
-    SumOf<E>* to = panel + segment.base;
-    // Columns [begin, end) lie inside the source.
-    const int64_t begin = std::clamp<int64_t>(ceil_div(-start, c.source_stride), 0, count);
-    const int64_t end = std::clamp<int64_t>(ceil_div(c.source_length - start, c.source_stride), begin, count);
-    const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
-      copy.in({to + column, layout.row, 1, from + position * source.stride_l, source.stride_c,
-               c.source_stride * source.stride_l, channels, columns});
-    };
-    if (end > begin) copy_columns(begin, start + begin * c.source_stride, end - begin);
-    if (c.source_padding == PaddingMode::zeros) {
-      zero_columns(to, layout.row, channels, begin);
-      zero_columns(to + end, layout.row, channels, count - end);
-    } else {
-      const auto copy_outside = [&](int64_t i) {
-        copy_columns(i, padded_source(start + i * c.source_stride, c.source_length, c.source_padding), 1);
+  const int64_t stride = c.source_stride, first = q0 * stride;
+  // Columns [begin, end) of a segment lie inside the source.
+  const auto begin_of = [&](const Segment& s) {
+    return std::clamp<int64_t>(ceil_div(-(first + s.offset), stride), 0, q_len + s.extra);
+  };
+  const auto end_of = [&](const Segment& s) {
+    return std::clamp<int64_t>(ceil_div(c.source_length - first - s.offset, stride), begin_of(s), q_len + s.extra);
+  };
+  for (size_t i = 0; i < layout.segments.size();) {
+    // Segments of consecutive offsets are copied together, as far as all of them lie inside.
+    size_t after = i;
+    int64_t common_begin = 0, common_end = q_len + layout.segments[i].extra;
+    do {
+      common_begin = std::max(common_begin, begin_of(layout.segments[after]));
+      common_end = std::min(common_end, end_of(layout.segments[after]));
+      ++after;
+    } while (after < layout.segments.size() && after - i < size_t(stride) &&
+             layout.segments[after].offset == layout.segments[after - 1].offset + 1);
+    const bool together = after - i > 1 && common_begin < common_end;
+    if (together)
+      for (int64_t channel = 0; channel < channels; ++channel)
+        copy.in({panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1,
+                 from + channel * source.stride_c + (first + layout.segments[i].offset + common_begin * stride) * source.stride_l,
+                 source.stride_l, stride * source.stride_l, int64_t(after - i), common_end - common_begin});
+    for (; i < after; ++i) {
+      const Segment& segment = layout.segments[i];
+      const int64_t start = first + segment.offset, count = q_len + segment.extra;
+      const int64_t begin = begin_of(segment), end = end_of(segment);
+      SumOf<E>* to = panel + segment.base;
+      const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
+        if (columns > 0)
+          copy.in({to + column, layout.row, 1, from + position * source.stride_l, source.stride_c,
+                   stride * source.stride_l, channels, columns});
       };
-      for (int64_t i = 0; i < begin; ++i) copy_outside(i);
-      for (int64_t i = end; i < count; ++i) copy_outside(i);
+      const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
+      copy_columns(begin, start + begin * stride, done_begin - begin);
+      copy_columns(done_end, start + done_end * stride, end - done_end);
+      if (c.source_padding == PaddingMode::zeros) {
+        zero_columns(to, layout.row, channels, begin);
+        zero_columns(to + end, layout.row, channels, count - end);
+      } else {
+        const auto copy_outside = [&](int64_t column) {
+          copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
+        };
+        for (int64_t column = 0; column < begin; ++column) copy_outside(column);
+        for (int64_t column = end; column < count; ++column) copy_outside(column);
+      }
+      zero_columns(to + count, layout.row, channels, layout.padded(q_len) - q_len);
     }
-    zero_columns(to + count, layout.row, channels, layout.padded(q_len) - q_len);
   }
 }
 

@@ -28,7 +28,8 @@ struct PanelLayout {
   // Segments and rows start at cache lines (for float; at every second one for double).
   static constexpr int64_t kAlignment = 16;
 
-  int64_t row;  // elements from one channel to the next
+  int64_t row;              // elements from one channel to the next
+  int64_t segment_spacing;  // and from one segment to the next
   int64_t lanes;
   std::vector<Segment> segments;
   std::vector<int64_t> tap_order;    // taps k by phase, ascending within one

@@ -17,6 +17,8 @@ constexpr int64_t kL1Positions = 512;
 constexpr double kThreadWork = 1 << 18;
 
 constexpr int64_t kUnpackedSamples = 4;
+// From this kernel size on, sliding saves more loads than the interleaving of its result costs.
+constexpr int64_t kSlideKernel = 32;
 
 // grad_weight. From this many output channels in a group they fill the lanes of a vector.
 constexpr int64_t kOuterChannels = 8;
@@ -38,33 +40,40 @@ int64_t l2_cache_bytes() {
   return bytes;
 }
 
+Correlation choose_form(const Correlation& c, const Machine& machine) {
+  const bool slides = c.can_slide() && c.kernel_size >= kSlideKernel && c.out_length >= kSlide * machine.lanes;
+  return slides ? c.sliding(kSlide) : c;
+}
+
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool unit_stride, const Machine& machine) {
   CorrelationPlan plan;
-  plan.row_tiles = ceil_div(c.rows, machine.max_rows);
+  plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   // Weights that meet a few vectors of positions in all are read where they are.
-  plan.pack_weights = c.phases > 1 || c.q_total() > machine.lanes || c.n > kUnpackedSamples;
+  plan.pack_weights = c.phases > 1 || c.out_length > machine.lanes || c.n > kUnpackedSamples;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const auto panel_bytes = [&](int64_t q_len) { return c.channels * PanelLayout(c, q_len, machine.lanes).row * sum_bytes; };
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const int64_t q_total = c.q_total();
-  const int64_t tile = machine.lanes * machine.tile_vectors[ceil_div(c.rows, plan.row_tiles)];
+  const int64_t tile =
+      machine.lanes * (c.slide > 1 ? machine.slide_vectors : machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)]);
   const auto part = [&](int64_t parts) {
     const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
   };
-  int64_t parts = 1;
-  while (panel_bytes(part(parts)) > kL1Panel && part(parts) >= 2 * kL1Positions) parts *= 2;
-  if (panel_bytes(part(parts)) > kL1Panel) {
+  int64_t parts = 1, bytes = panel_bytes(part(1));
+  while (bytes > kL1Panel && part(parts) >= 2 * kL1Positions) bytes = panel_bytes(part(parts *= 2));
+  if (bytes > kL1Panel) {
     parts = 1;
-    while (panel_bytes(part(parts)) > machine.l2_bytes / 2 && part(parts) > tile) ++parts;
+    bytes = panel_bytes(part(1));
+    while (bytes > machine.l2_bytes / 2 && part(parts) > tile) bytes = panel_bytes(part(++parts));
   }
   plan.q_block = part(parts);
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
-  const int64_t bytes = std::max<int64_t>(panel_bytes(plan.q_block), 1);
+  bytes = std::max<int64_t>(bytes, 1);
   const int64_t group_bytes = unit_stride ? kL1Panel : 4 * kL1Panel;
   plan.group_block = std::clamp<int64_t>(group_bytes / bytes, 1, c.groups);
   plan.n_block = 1;

@@ -6,17 +6,29 @@
 #include <string>
 
 #include "correlation.h"
+#include "kernel_table.h"
 #include "panel.h"
+#include "parallel.h"
 
 namespace torch_conv1d::cpu {
 
+// Size of the second-level cache of a core, in bytes.
+int64_t l2_cache_bytes();
+
 struct Machine {
-  int64_t lanes;
-  int64_t max_rows;             // of a correlate tile
-  const int64_t* tile_vectors;  // of a correlate tile of [rows]
+  int64_t lanes;                     // of a vector
+  int64_t correlate_rows;            // most rows of a correlate tile
+  const int64_t* correlate_vectors;  // vectors of a correlate tile of [rows]
+  int64_t slide_vectors;             // of a slide tile
   int64_t l2_bytes;
   int64_t threads;
 };
+
+template <class T>
+Machine machine_with(const ArithmeticKernels<T>& kernels) {
+  return {kernels.lanes,         kernels.correlate_rows, kernels.correlate_vectors,
+          kernels.slide_vectors, l2_cache_bytes(),       num_threads()};
+}
 
 // Blocks of one forward or grad_input call. An item of work covers n_block samples, group_block groups, q_block
 // positions (of every phase) and tile_block row tiles of each group.
@@ -28,6 +40,9 @@ struct CorrelationPlan {
 
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
 };
+
+// The correlation itself, or its sliding form where that has fewer loads to do.
+Correlation choose_form(const Correlation& c, const Machine& machine);
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool unit_stride, const Machine& machine);
 
@@ -50,8 +65,5 @@ struct GradWeightPlan {
 
 ReductionPlan plan_reduction(const Conv1dProblem& p);
 GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, const Machine& machine);
-
-// Size of the second-level cache of a core, in bytes.
-int64_t l2_cache_bytes();
 
 }  // namespace torch_conv1d::cpu

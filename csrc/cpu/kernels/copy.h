@@ -71,7 +71,6 @@ inline void transpose_tile(T* to, int64_t to_column, const T* from, int64_t from
   store(to + 2 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 0, 1, 4, 5)));
   store(to + 3 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 2, 3, 6, 7)));
 }
-#undef SHUFFLE
 
 template <class T>
 inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
@@ -87,6 +86,22 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
     for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
 }
 
+// to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1]: the two phases of a stride of 2.
+template <class T>
+inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {
+  int64_t i = 0;
+  for (; i + kTile <= pairs; i += kTile) {
+    const Quad<T> a = load<Quad<T>>(from + 2 * i), b = load<Quad<T>>(from + 2 * i + kTile);
+    store(to + i, Quad<T>(SHUFFLE(a, b, 0, 2, 4, 6)));
+    store(to + to_column + i, Quad<T>(SHUFFLE(a, b, 1, 3, 5, 7)));
+  }
+  for (; i < pairs; ++i) {
+    to[i] = from[2 * i];
+    to[to_column + i] = from[2 * i + 1];
+  }
+}
+#undef SHUFFLE
+
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache; narrow types are converted on the way.
 template <class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
@@ -98,7 +113,10 @@ void copy_transposed(const CopyArgs<To, From>& a) {
       To* to = a.to + c0 * a.to_column + r0;
       const From* from = a.from + r0 * a.from_row + c0;
       if constexpr (sizeof(To) == sizeof(From)) {
-        transpose(to, a.to_column, from, a.from_row, rows, columns);
+        if (a.columns == 2 && a.from_row == 2)
+          split_pairs(to, a.to_column, from, rows);
+        else
+          transpose(to, a.to_column, from, a.from_row, rows, columns);
       } else if constexpr (sizeof(From) < sizeof(To)) {
         To converted[kBlock * kBlock];
         for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * kBlock, from + r * a.from_row, columns);

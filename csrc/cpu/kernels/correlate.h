@@ -14,6 +14,7 @@ constexpr int64_t kPrefetchChannels = 8;
 template <class T, int Rows, int Vectors, bool Packed>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
+  const int64_t ahead = kPrefetchChannels * a.x_row + (a.taps ? a.offset[0] : 0);
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
     Vector<T> sum[Rows][Vectors];
     UNROLL for (int r = 0; r < Rows; ++r) {
@@ -24,7 +25,7 @@ void correlate(const CorrelateArgs<T>& a) {
     const T* row = a.x + tile * kWidth;
     for (int64_t c = 0; c < a.channels; ++c, row += a.x_row) {
       UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
-        __builtin_prefetch(row + kPrefetchChannels * a.x_row + a.offset[0] + i);
+        __builtin_prefetch(row + ahead + i);
       if constexpr (!Packed) w = a.w + c * a.w_channel;
       for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
         const T* at = row + a.offset[t];

@@ -1,5 +1,6 @@
 // Fills a KernelTable from the register budget of an instruction set, a type with
 //   correlate_vectors[]  vectors of a correlate tile of 1, 2, ... rows
+//   slide_vectors        vectors of a slide tile, of kSlide rows
 //   outer_rows, outer_vectors
 //   dot_taps[]           taps of a dot tile of 1, 2, ... rows
 #pragma once
@@ -8,6 +9,7 @@
 #include "correlate.h"
 #include "dot.h"
 #include "outer.h"
+#include "slide.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -21,6 +23,11 @@ template <class T, int Rows, int Vectors>
 constexpr void fill_correlate(ArithmeticKernels<T>& table) {
   table.correlate[Rows][Vectors] = &correlate<T, Rows, Vectors, true>;
   if constexpr (Vectors > 1) fill_correlate<T, Rows, Vectors - 1>(table);
+}
+template <class T, int Vectors>
+constexpr void fill_slide(ArithmeticKernels<T>& table) {
+  table.slide[Vectors] = &slide<T, Vectors>;
+  if constexpr (Vectors > 1) fill_slide<T, Vectors - 1>(table);
 }
 template <class T, int Rows, int Vectors>
 constexpr void fill_outer(ArithmeticKernels<T>& table) {
@@ -54,6 +61,8 @@ template <class T, class Budget>
 constexpr ArithmeticKernels<T> arithmetic() {
   ArithmeticKernels<T> table{};
   table.lanes = kLanes<T>;
+  table.slide_vectors = Budget::slide_vectors;
+  fill_slide<T, Budget::slide_vectors>(table);
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   fill<T, Budget>(table);

@@ -13,6 +13,7 @@ from problems import CORPUS
 FOLDER = Path(__file__).parent / "kernels"
 
 pytestmark = [
+    pytest.mark.xdist_group("kernels"),  # one process builds
     pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
     pytest.mark.skipif(
         shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"
@@ -25,6 +26,7 @@ def check(*problems: str) -> str:
     compiler = os.environ.get("CXX", "g++")
     command = [
         "make",
+        "--no-print-directory",
         "-j2",
         "-C",
         str(FOLDER),

@@ -194,7 +194,7 @@ Conv1dProblem random_problem(std::mt19937& rng) {
 int run(int count, char** problems) {
   for (int i = 0; i < count; ++i) run_problem(parse_problem(problems[i]), i);
   std::mt19937 rng(1);
-  for (int i = 0; !count && i < 300; ++i) run_problem(random_problem(rng), i);
+  for (int i = 0; !count && i < 150; ++i) run_problem(random_problem(rng), i);
   std::printf("%lld results, %lld wrong\n", static_cast<long long>(results), static_cast<long long>(failures));
   return failures != 0;
 }

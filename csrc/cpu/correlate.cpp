@@ -50,7 +50,7 @@ class CorrelateCall {
         out_(out),
         in_place_(std::is_same_v<E, T> && c_.out_step() == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
         plan_(plan_correlation(c_, sizeof(T), source.stride_l == 1 && out.stride_l == 1, machine_with(kernels_))),
-        layout_(c_, plan_.q_block, kernels_.lanes),
+        layout_(plan_.layout),
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.kernel_size),
@@ -308,7 +308,7 @@ class CorrelateCall {
   const MutableView out_;
   const bool in_place_;
   const CorrelationPlan plan_;
-  const PanelLayout layout_;
+  const PanelLayout& layout_;
   const bool stored_;
   const Scratch<T> packed_;
   const Scratch<T> init_;

@@ -13,7 +13,7 @@ void explain_correlation(
     std::ostream& out, const char* name, const Correlation& asked, int64_t sum_bytes, const Machine& machine) {
   const Correlation c = choose_form(asked, machine);
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, true, machine);
-  const int64_t rows = plan.row_begin(c, 1), row = PanelLayout(c, plan.q_block, machine.lanes).row;
+  const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.slide > 1 ? "slide" : "correlate") << "\n" << name << ".tile: ";
   if (c.slide > 1)
     out << "1 channel x " << c.slide << " x " << machine.slide_vectors * machine.lanes << " positions\n";

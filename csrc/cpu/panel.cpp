@@ -33,25 +33,28 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   for (int64_t k = 0; k < c.taps; ++k) tap_order[next[c.phase(k)]++] = k;
 
   // Taps whose offsets agree modulo the stride read the same positions, in the order of their offsets.
-  const auto offset = [&](int64_t i) { return c.offset(tap_order[i]); };
-  const auto residue = [&](int64_t i) { return modulo(offset(i), c.source_stride); };
-  std::vector<int64_t> by_offset(c.taps);
-  std::iota(by_offset.begin(), by_offset.end(), 0);
-  const auto precedes = [&](int64_t a, int64_t b) {
-    return residue(a) != residue(b) ? residue(a) < residue(b) : offset(a) < offset(b);
+  struct Tap {
+    int64_t residue, offset, index;
+    size_t segment;
+    bool operator<(const Tap& other) const {
+      return residue != other.residue ? residue < other.residue : offset < other.offset;
+    }
   };
-  if (c.step < 0) std::reverse(by_offset.begin(), by_offset.end());
-  if (!std::is_sorted(by_offset.begin(), by_offset.end(), precedes))
-    std::sort(by_offset.begin(), by_offset.end(), precedes);
-  std::vector<size_t> segment_of(c.taps);
+  std::vector<Tap> taps(c.taps);
+  for (int64_t i = 0; i < c.taps; ++i) {
+    const int64_t offset = c.offset(tap_order[i]);
+    taps[i] = {modulo(offset, c.source_stride), offset, i, 0};
+  }
+  if (c.step < 0) std::reverse(taps.begin(), taps.end());
+  if (!std::is_sorted(taps.begin(), taps.end())) std::sort(taps.begin(), taps.end());
   int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
-    const int64_t i = by_offset[j], previous = j ? by_offset[j - 1] : 0;
-    const bool shares = j && residue(i) == residue(previous) &&
-                        (offset(i) - offset(previous)) / c.source_stride <= padded(q_len);
-    if (!shares) segments.push_back({offset(i), 0, 0});
-    segments.back().extra = (offset(i) - segments.back().offset) / c.source_stride;
-    segment_of[i] = segments.size() - 1;
+    Tap& tap = taps[j];
+    const bool shares = j && tap.residue == taps[j - 1].residue &&
+                        (tap.offset - taps[j - 1].offset) / c.source_stride <= padded(q_len);
+    if (!shares) segments.push_back({tap.offset, 0, 0});
+    tap.segment = segments.size() - 1;
+    segments.back().extra = (tap.offset - segments.back().offset) / c.source_stride;
     longest = std::max(longest, segments.back().extra);
   }
   // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
@@ -62,9 +65,9 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return segments[a].offset < segments[b].offset; });
   for (size_t rank = 0; rank < order.size(); ++rank) segments[order[rank]].base = int64_t(rank) * segment_spacing;
   tap_at.resize(c.taps);
-  for (int64_t i = 0; i < c.taps; ++i) {
-    const Segment& segment = segments[segment_of[i]];
-    tap_at[i] = segment.base + (offset(i) - segment.offset) / c.source_stride;
+  for (const Tap& tap : taps) {
+    const Segment& segment = segments[tap.segment];
+    tap_at[tap.index] = segment.base + (tap.offset - segment.offset) / c.source_stride;
   }
   std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.base < b.base; });
   // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.

@@ -23,14 +23,15 @@ struct Segment {
 };
 
 struct PanelLayout {
+  PanelLayout() = default;
   PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes);
 
   // Segments and rows start at cache lines (for float; at every second one for double).
   static constexpr int64_t kAlignment = 16;
 
-  int64_t row;              // elements from one channel to the next
-  int64_t segment_spacing;  // and from one segment to the next
-  int64_t lanes;
+  int64_t row = 0;          // elements from one channel to the next
+  int64_t segment_spacing = 0;  // and from one segment to the next
+  int64_t lanes = 1;
   std::vector<Segment> segments;
   std::vector<int64_t> tap_order;    // taps k by phase, ascending within one
   std::vector<int64_t> tap_at;       // where each of these starts in the row

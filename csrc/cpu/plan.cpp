@@ -53,7 +53,6 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   plan.pack_weights = c.phases > 1 || c.out_length > machine.lanes || c.n > kUnpackedSamples;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
-  const auto panel_bytes = [&](int64_t q_len) { return c.channels * PanelLayout(c, q_len, machine.lanes).row * sum_bytes; };
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const int64_t q_total = c.q_total();
   const int64_t tile =
@@ -62,23 +61,29 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
     const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
   };
-  int64_t parts = 1, bytes = panel_bytes(part(1));
-  while (bytes > kL1Panel && part(parts) >= 2 * kL1Positions) bytes = panel_bytes(part(parts *= 2));
-  if (bytes > kL1Panel) {
-    parts = 1;
-    bytes = panel_bytes(part(1));
-    while (bytes > machine.l2_bytes / 2 && part(parts) > tile) bytes = panel_bytes(part(++parts));
+  int64_t parts = 1;
+  const auto set_parts = [&](int64_t count) {
+    parts = count;
+    plan.q_block = part(parts);
+    plan.layout = PanelLayout(c, plan.q_block, machine.lanes);
+  };
+  const auto panel_bytes = [&] { return std::max<int64_t>(c.channels * plan.layout.row * sum_bytes, 1); };
+  set_parts(1);
+  const int64_t whole_bytes = panel_bytes();
+  while (panel_bytes() > kL1Panel && plan.q_block >= 2 * kL1Positions) set_parts(parts * 2);
+  if (panel_bytes() > kL1Panel) {
+    const int64_t most = machine.l2_bytes / 2;
+    set_parts(ceil_div(whole_bytes, most));
+    while (panel_bytes() > most && plan.q_block > tile) set_parts(parts + 1 + parts / 8);
   }
-  plan.q_block = part(parts);
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
-  bytes = std::max<int64_t>(bytes, 1);
   const int64_t group_bytes = unit_stride ? kL1Panel : 4 * kL1Panel;
-  plan.group_block = std::clamp<int64_t>(group_bytes / bytes, 1, c.groups);
+  plan.group_block = std::clamp<int64_t>(group_bytes / panel_bytes(), 1, c.groups);
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)
-    plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (bytes * c.groups), 1, std::max<int64_t>(c.n, 1));
+    plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (panel_bytes() * c.groups), 1, std::max<int64_t>(c.n, 1));
   plan.tile_block = plan.row_tiles;
 
   // Enough items for every thread to get an equal share of them: give up sharing first, then split positions, then rows.
@@ -89,7 +94,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   const int64_t wanted = threads > 1 ? 8 * threads : 1;
   while (items() < wanted && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (items() < wanted && plan.q_block >= 16 * machine.lanes) plan.q_block = part(parts *= 2);
+  while (items() < wanted && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
   while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   return plan;
 }

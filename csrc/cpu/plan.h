@@ -37,6 +37,7 @@ struct CorrelationPlan {
   int64_t n_block, group_block, q_block, tile_block;
   bool pack_weights;
   bool worth_threads;
+  PanelLayout layout;  // of q_block positions
 
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
 };

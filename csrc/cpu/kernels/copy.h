@@ -102,17 +102,21 @@ inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) 
 }
 #undef SHUFFLE
 
-// Blocks keep the lines of both sides of a transposed copy in the L1 cache; narrow types are converted on the way.
+// Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
+// there anyway; narrow types are converted on the way.
 template <class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
   constexpr int64_t kBlock = 32;
-  for (int64_t c0 = 0; c0 < a.columns; c0 += kBlock)
-    for (int64_t r0 = 0; r0 < a.rows; r0 += kBlock) {
-      const int64_t rows = a.rows - r0 < kBlock ? a.rows - r0 : kBlock;
-      const int64_t columns = a.columns - c0 < kBlock ? a.columns - c0 : kBlock;
+  constexpr bool kConverts = sizeof(To) != sizeof(From);
+  const int64_t most_rows = kConverts || a.columns > kBlock ? kBlock : a.rows;
+  const int64_t most_columns = kConverts || a.rows > kBlock ? kBlock : a.columns;
+  for (int64_t c0 = 0; c0 < a.columns; c0 += most_columns)
+    for (int64_t r0 = 0; r0 < a.rows; r0 += most_rows) {
+      const int64_t rows = a.rows - r0 < most_rows ? a.rows - r0 : most_rows;
+      const int64_t columns = a.columns - c0 < most_columns ? a.columns - c0 : most_columns;
       To* to = a.to + c0 * a.to_column + r0;
       const From* from = a.from + r0 * a.from_row + c0;
-      if constexpr (sizeof(To) == sizeof(From)) {
+      if constexpr (!kConverts) {
         if (a.columns == 2 && a.from_row == 2)
           split_pairs(to, a.to_column, from, rows);
         else

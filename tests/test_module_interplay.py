@@ -108,6 +108,22 @@ def test_subclasses(arguments: dict[str, Any]) -> None:
         assert repr(ours).startswith(subclass.__name__ + "(")
 
 
+def test_fused_with_batch_norm() -> None:
+    module = Conv1d(4, 6, 3, padding="causal").eval()
+    norm = nn.BatchNorm1d(6).eval()
+    assert norm.running_mean is not None
+    norm.running_mean.normal_()
+    fused = nn.utils.fuse_conv_bn_eval(module, norm)
+    assert type(fused) is Conv1d
+    x = input_of(module)
+    assert_same(fused(x), norm(module(x)))
+
+
+def test_without_initialisation() -> None:
+    module = nn.utils.skip_init(Conv1d, 4, 6, 3, channels_last=True)
+    assert module(torch.ones(2, 9, 4)).shape == (2, 7, 6)
+
+
 SCRIPTED = [
     {},
     {"bias": False, "stride": 2, "dilation": 2, "groups": 2},

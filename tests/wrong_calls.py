@@ -148,6 +148,14 @@ WRONG_TYPES = [
     wrong("groups_none", "groups", "None", "int", groups=None),
     wrong("groups_tuple", "groups", "(1,)", "int", groups=(1,)),
     wrong("groups_str", "groups", "'1'", "int", groups="1"),
+    wrong("stride_bool", "stride", "True", "int", stride=True),
+    wrong("stride_range", "stride", "range(2, 3)", "int", stride=range(2, 3)),
+    wrong("stride_set", "stride", "{2}", "int", stride={2}),
+    wrong("padding_bool", "padding", "True", "int", padding=True),
+    wrong("padding_array", "padding", "ndarray", "int", padding=np.array([1])),
+    wrong("dilation_tuple_of_bool", "dilation", "True", "int", dilation=(True,)),
+    wrong("groups_bool", "groups", "True", "int", groups=True),
+    wrong("groups_float_tensor", "groups", "tensor(1.)", "int", groups=torch.tensor(1.0)),
     wrong("unknown_keyword", "strides", strides=2),
 ]
 

@@ -24,6 +24,8 @@ namespace {
 
 // Results that are not written in place are collected up to this size, so that a transposition finds several rows.
 constexpr int64_t kResultBytes = 32 << 10;
+// Phases of a stride that are interleaved together.
+constexpr int64_t kPhasesHeld = 8;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 
@@ -113,6 +115,7 @@ class CorrelateCall {
           panel_size_(groups_ * c_.channels * call.layout_.row),
           panels_(int64_t(ranges_.size()) * samples_ * panel_size_),
           result_row_(call.layout_.padded(call.plan_.q_block)),
+          phases_held_(std::min(kPhasesHeld, c_.phases)),
           chunk_(chunk_of_tiles()),
           result_(call.in_place_ ? 0 : chunk_ * rows_of_tile() * result_row_) {}
 
@@ -151,7 +154,7 @@ class CorrelateCall {
       return ranges;
     }
 
-    int64_t rows_of_tile() const { return c_.slide > 1 ? c_.slide : call_.kernels_.correlate_rows; }
+    int64_t rows_of_tile() const { return c_.slide > 1 ? c_.slide : call_.kernels_.correlate_rows * phases_held_; }
 
     int64_t chunk_of_tiles() const {
       const int64_t tile_bytes = rows_of_tile() * result_row_ * int64_t(sizeof(T));
@@ -180,17 +183,38 @@ class CorrelateCall {
         }
       if (c_.slide > 1) {
         slide(first, last, panel(0, n), block.q_len);
-        for (int64_t r = 0; r < rows; ++r) interleave(r, block, out + r * call_.out_.stride_c);
+        // Where the taps run backwards, so do the rows of the tile.
+        const int64_t from_row = c_.step < 0 ? -result_row_ : result_row_;
+        for (int64_t r = 0; r < rows; ++r)
+          interleave(
+              result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_, from_row, 0, c_.slide, block,
+              out + r * call_.out_.stride_c);
         return;
       }
       const std::vector<T> outside = compute_outside(first, last, rows, n);
-      for (int64_t phase = 0; phase < c_.phases; ++phase) {
-        compute(first, last, phase, panel(0, n), block.q_len, result_.data(), result_row_, result_row_);
-        fold_back(outside, phase, rows);
-        const int64_t begin = block.begin + phase;
-        call_.copy_.out({out + begin * call_.out_.stride_l, call_.out_.stride_c, c_.phases * call_.out_.stride_l,
-                         result_.data(), result_row_, 1, rows, ceil_div(block.end - begin, c_.phases)});
+      for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
+        const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
+        for (int64_t phase = phase0; phase < phase0 + phases; ++phase) {
+          T* result = result_.data() + (phase - phase0) * result_row_;
+          compute(first, last, phase, panel(0, n), block.q_len, result, out_row, result_row_);
+          fold_back(outside, phase, rows, result, out_row);
+        }
+        if (c_.phases == 1)
+          call_.copy_.out({out + block.begin * call_.out_.stride_l, call_.out_.stride_c, call_.out_.stride_l, result_.data(),
+                           result_row_, 1, rows, block.end - block.begin});
+        else
+          for (int64_t r = 0; r < rows; ++r)
+            interleave(result_.data() + r * out_row, result_row_, phase0, phases, block, out + r * call_.out_.stride_c);
       }
+    }
+
+    // Every out_step-th position of the block from `begin` on comes from the first of `count` rows, the next from the second.
+    void interleave(const T* from, int64_t from_row, int64_t begin, int64_t count, const Range& block, E* out) const {
+      const int64_t stride = call_.out_.stride_l, step = c_.out_step(), positions = block.end - block.begin;
+      const int64_t whole = positions / step, left = std::clamp<int64_t>(positions % step - begin, 0, count);
+      out += (block.begin + begin) * stride;
+      call_.copy_.out({out, stride, step * stride, from, from_row, 1, count, whole});
+      call_.copy_.out({out + whole * step * stride, stride, 1, from + whole, from_row, 1, left, 1});
     }
 
     // One sum for each (position outside, row), in the order of ranges_.
@@ -213,13 +237,13 @@ class CorrelateCall {
       return sums;
     }
 
-    void fold_back(const std::vector<T>& outside, int64_t phase, int64_t rows) const {
+    void fold_back(const std::vector<T>& outside, int64_t phase, int64_t rows, T* result, int64_t result_row) const {
       const T* sum = outside.data();
       for (size_t i = 1; i < ranges_.size(); ++i)
         for (int64_t position = ranges_[i].begin; position < ranges_[i].end; ++position, sum += rows) {
           const int64_t target = padded_source(position, c_.out_length, c_.fold);
           if (target % c_.phases != phase) continue;
-          for (int64_t r = 0; r < rows; ++r) result_[r * result_row_ + target / c_.phases - ranges_[0].q0] += sum[r];
+          for (int64_t r = 0; r < rows; ++r) result[r * result_row + target / c_.phases - ranges_[0].q0] += sum[r];
         }
     }
 
@@ -280,24 +304,13 @@ class CorrelateCall {
       }
     }
 
-    // Writes row r of the block from its `slide` rows of result_, which run backwards where the taps do.
-    void interleave(int64_t r, const Range& block, E* out) const {
-      const int64_t from_row = c_.step < 0 ? -result_row_ : result_row_;
-      const T* from = result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_;
-      const int64_t stride = call_.out_.stride_l, whole = (block.end - block.begin) / c_.slide;
-      out += block.begin * stride;
-      call_.copy_.out({out, stride, c_.slide * stride, from, from_row, 1, c_.slide, whole});
-      call_.copy_.out({out + whole * c_.slide * stride, stride, 1, from + whole, from_row, 1,
-                       (block.end - block.begin) % c_.slide, 1});
-    }
-
     const CorrelateCall& call_;
     const Correlation& c_;
     const int64_t n0_, samples_, group0_, groups_, tile0_, tiles_;
     const std::vector<Range> ranges_;
     const int64_t panel_size_;
     const Scratch<T> panels_;
-    const int64_t result_row_, chunk_;
+    const int64_t result_row_, phases_held_, chunk_;
     const Scratch<T> result_;
   };
 

@@ -100,6 +100,20 @@ inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) 
     to[to_column + i] = from[2 * i + 1];
   }
 }
+// to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse.
+template <class T>
+inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
+  int64_t i = 0;
+  for (; i + kTile <= pairs; i += kTile) {
+    const Quad<T> a = load<Quad<T>>(from + i), b = load<Quad<T>>(from + from_row + i);
+    store(to + 2 * i, Quad<T>(SHUFFLE(a, b, 0, 4, 1, 5)));
+    store(to + 2 * i + kTile, Quad<T>(SHUFFLE(a, b, 2, 6, 3, 7)));
+  }
+  for (; i < pairs; ++i) {
+    to[2 * i] = from[i];
+    to[2 * i + 1] = from[from_row + i];
+  }
+}
 #undef SHUFFLE
 
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
@@ -119,6 +133,8 @@ void copy_transposed(const CopyArgs<To, From>& a) {
       if constexpr (!kConverts) {
         if (a.columns == 2 && a.from_row == 2)
           split_pairs(to, a.to_column, from, rows);
+        else if (a.rows == 2 && a.to_column == 2)
+          join_pairs(to, from, a.from_row, columns);
         else
           transpose(to, a.to_column, from, a.from_row, rows, columns);
       } else if constexpr (sizeof(From) < sizeof(To)) {

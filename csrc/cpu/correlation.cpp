@@ -1,5 +1,7 @@
 #include "correlation.h"
 
+#include <algorithm>
+
 namespace torch_conv1d::cpu {
 
 Correlation forward_correlation(const Conv1dProblem& p) {
@@ -35,7 +37,8 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   c.source_stride = 1;
   c.source_padding = PaddingMode::zeros;
   c.out_length = p.l_in;
-  c.phases = p.stride;
+  // A stride beyond the padded row leaves one position of grad_y, whatever the stride.
+  c.phases = std::min(p.stride, p.l_in + p.pad_left + p.pad_right);
   c.first = p.pad_left;
   c.step = -p.dilation;
   c.w_row = c.taps;

@@ -145,8 +145,7 @@ class CorrelateCall {
         const int64_t last_q = floor_div(end - 1, c_.phases) + 1;
         for (int64_t q = floor_div(begin, c_.phases); begin < end && q < last_q; q += call_.plan_.q_block) {
           const int64_t length = std::min(call_.plan_.q_block, last_q - q);
-          ranges.push_back(
-              {std::max(begin, q * c_.phases), std::min(end, (q + length) * c_.phases), q, length});
+          ranges.push_back({std::max(begin, q * c_.phases), std::min(end, (q + length) * c_.phases), q, length});
         }
       };
       add_outside(-c_.fold_left, 0);
@@ -187,8 +186,8 @@ class CorrelateCall {
         const int64_t from_row = c_.step < 0 ? -result_row_ : result_row_;
         for (int64_t r = 0; r < rows; ++r)
           interleave(
-              result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_, from_row, 0, c_.slide, block,
-              out + r * call_.out_.stride_c);
+              result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_, from_row, 0, c_.slide,
+              block, out + r * call_.out_.stride_c);
         return;
       }
       const std::vector<T> outside = compute_outside(first, last, rows, n);
@@ -200,8 +199,9 @@ class CorrelateCall {
           fold_back(outside, phase, rows, result, out_row);
         }
         if (c_.phases == 1)
-          call_.copy_.out({out + block.begin * call_.out_.stride_l, call_.out_.stride_c, call_.out_.stride_l, result_.data(),
-                           result_row_, 1, rows, block.end - block.begin});
+          call_.copy_.out(
+              {out + block.begin * call_.out_.stride_l, call_.out_.stride_c, call_.out_.stride_l, result_.data(),
+               result_row_, 1, rows, block.end - block.begin});
         else
           for (int64_t r = 0; r < rows; ++r)
             interleave(result_.data() + r * out_row, result_row_, phase0, phases, block, out + r * call_.out_.stride_c);
@@ -261,7 +261,13 @@ class CorrelateCall {
 
     // Rows of tiles [first, last) at one phase: q_len positions of each, in rows of `out` with room for `room`.
     void compute(
-        int64_t first, int64_t last, int64_t phase, const T* panel, int64_t q_len, T* out, int64_t out_row,
+        int64_t first,
+        int64_t last,
+        int64_t phase,
+        const T* panel,
+        int64_t q_len,
+        T* out,
+        int64_t out_row,
         int64_t room) const {
       const auto& kernels = call_.kernels_;
       const int64_t tap0 = call_.layout_.phase_begin[phase], taps = call_.layout_.phase_begin[phase + 1] - tap0;
@@ -272,21 +278,33 @@ class CorrelateCall {
         const T* w = call_.weights_ + (packed ? row * c_.channels * c_.kernel_size + tap0 * c_.channels * rows
                                               : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
         T* to = out + (row - first_row(first)) * out_row;
-        for_each_run(q_len, packed ? kernels.correlate_vectors[rows] : 1, [&](int64_t i, int64_t vectors, int64_t tiles) {
-          const auto kernel = packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows];
-          CorrelateArgs<T> args{x + i, call_.layout_.row, call_.layout_.tap_at.data() + tap0, w, c_.w_row, c_.w_channel,
-                                c_.channels, taps, call_.inits_ ? call_.inits_ + row : nullptr, to + i, out_row, tiles};
-          const int64_t width = vectors * kernels.lanes;
-          if (i + tiles * width <= room) {
-            kernel(args);
-            return;
-          }
-          alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
-          args.out = edge;
-          args.out_row = width;
-          kernel(args);
-          for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
-        });
+        for_each_run(
+            q_len, packed ? kernels.correlate_vectors[rows] : 1, [&](int64_t i, int64_t vectors, int64_t tiles) {
+              const auto kernel = packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows];
+              CorrelateArgs<T> args{
+                  x + i,
+                  call_.layout_.row,
+                  call_.layout_.tap_at.data() + tap0,
+                  w,
+                  c_.w_row,
+                  c_.w_channel,
+                  c_.channels,
+                  taps,
+                  call_.inits_ ? call_.inits_ + row : nullptr,
+                  to + i,
+                  out_row,
+                  tiles};
+              const int64_t width = vectors * kernels.lanes;
+              if (i + tiles * width <= room) {
+                kernel(args);
+                return;
+              }
+              alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
+              args.out = edge;
+              args.out_row = width;
+              kernel(args);
+              for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
+            });
       }
     }
 

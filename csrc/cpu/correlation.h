@@ -46,7 +46,9 @@ struct Correlation {
   // Positions of the result for one q, and the number of q that cover it.
   int64_t out_step() const { return phases * slide; }
   int64_t q_total() const { return (out_length + out_step() - 1) / out_step(); }
-  double multiply_adds() const { return double(n) * groups * rows * channels * kernel_size * (out_length / phases + 1); }
+  double multiply_adds() const {
+    return double(n) * groups * rows * channels * kernel_size * (out_length / phases + 1);
+  }
 
   bool can_slide() const {
     return rows == 1 && phases == 1 && source_stride == 1 && (step == 1 || step == -1) && fold_left + fold_right == 0;

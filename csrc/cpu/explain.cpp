@@ -51,7 +51,8 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
         << "grad_weight.blocks: groups " << plan.group_block << ", output channels " << plan.co_block
         << ", input channels " << plan.ci_block << "\n"
         << "grad_weight.reason: " << p.c_out_per_group() << " output channels a group "
-        << (r.lanes_are_positions ? "do not fill a vector, so lanes are positions\n" : "fill vectors, so lanes are output channels\n");
+        << (r.lanes_are_positions ? "do not fill a vector, so lanes are positions\n"
+                                  : "fill vectors, so lanes are output channels\n");
   };
   if (dtype == DType::float64)
     explain_for(active().kernels->float64, 8);

@@ -31,8 +31,7 @@ class GradWeightCall {
   using T = SumOf<E>;
 
  public:
-  GradWeightCall(
-      const Conv1dProblem& p, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b)
+  GradWeightCall(const Conv1dProblem& p, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b)
       : p_(p),
         c_(forward_correlation(p)),
         kernels_(arithmetic_kernels<E>(table)),
@@ -146,12 +145,14 @@ class GradWeightCall {
         const E* g = static_cast<const E*>(from.data) + (n0 + m) * from.stride_n +
                      (group0_ * c_.rows + co0_) * from.stride_c + lo0 * from.stride_l;
         if (reduction_.lanes_are_positions) {
-          call_.copy_.in({g_.data() + m * g_rows_ * g_length_, g_length_, 1, g, from.stride_c, from.stride_l, g_rows_, length});
+          call_.copy_.in(
+              {g_.data() + m * g_rows_ * g_length_, g_length_, 1, g, from.stride_c, from.stride_l, g_rows_, length});
           continue;
         }
         for (int64_t co = 0; co < co_count_; co += width(co))
-          call_.copy_.in({g_.data() + (co * runs + m * width(co)) * length, 1, width(co), g + co * from.stride_c,
-                          from.stride_c, from.stride_l, std::min(width(co), co_count_ - co), length});
+          call_.copy_.in(
+              {g_.data() + (co * runs + m * width(co)) * length, 1, width(co), g + co * from.stride_c, from.stride_c,
+               from.stride_l, std::min(width(co), co_count_ - co), length});
       }
     }
 
@@ -247,15 +248,10 @@ class GradWeightCall {
 }  // namespace
 
 void sum_grad_weight(
-    const Conv1dProblem& p,
-    DType dtype,
-    const KernelTable& table,
-    View grad_y,
-    View x,
-    void* grad_w,
-    void* grad_b) {
+    const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b) {
   if (p.c_out == 0 || (!grad_w && !grad_b)) return;
-  with_element(dtype, [&](auto element) { GradWeightCall<decltype(element)>(p, table, grad_y, x, grad_w, grad_b).run(); });
+  with_element(
+      dtype, [&](auto element) { GradWeightCall<decltype(element)>(p, table, grad_y, x, grad_w, grad_b).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -50,8 +50,8 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
     Tap& tap = taps[j];
-    const bool shares = j && tap.residue == taps[j - 1].residue &&
-                        (tap.offset - taps[j - 1].offset) / c.source_stride <= padded(q_len);
+    const bool shares =
+        j && tap.residue == taps[j - 1].residue && (tap.offset - taps[j - 1].offset) / c.source_stride <= padded(q_len);
     if (!shares) segments.push_back({tap.offset, 0, 0});
     tap.segment = segments.size() - 1;
     segments.back().extra = (tap.offset - segments.back().offset) / c.source_stride;
@@ -109,9 +109,11 @@ void pack_panel(
     const bool together = after - i > 1 && common_begin < common_end;
     if (together)
       for (int64_t channel = 0; channel < channels; ++channel)
-        copy.in({panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1,
-                 from + channel * source.stride_c + (first + layout.segments[i].offset + common_begin * stride) * source.stride_l,
-                 source.stride_l, stride * source.stride_l, int64_t(after - i), common_end - common_begin});
+        copy.in(
+            {panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1,
+             from + channel * source.stride_c +
+                 (first + layout.segments[i].offset + common_begin * stride) * source.stride_l,
+             source.stride_l, stride * source.stride_l, int64_t(after - i), common_end - common_begin});
     for (; i < after; ++i) {
       const Segment& segment = layout.segments[i];
       const int64_t start = first + segment.offset, count = q_len + segment.extra;
@@ -119,8 +121,9 @@ void pack_panel(
       SumOf<E>* to = panel + segment.base;
       const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
         if (columns > 0)
-          copy.in({to + column, layout.row, 1, from + position * source.stride_l, source.stride_c,
-                   stride * source.stride_l, channels, columns});
+          copy.in(
+              {to + column, layout.row, 1, from + position * source.stride_l, source.stride_c, stride * source.stride_l,
+               channels, columns});
       };
       const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
       copy_columns(begin, start + begin * stride, done_begin - begin);
@@ -140,10 +143,10 @@ void pack_panel(
   }
 }
 
-#define INSTANTIATE(E)                                                                                              \
-  template void pack_panel<E>(                                                                                      \
-      const Correlation&, const PanelLayout&, const CopyKernels<E>&, View, int64_t, int64_t, int64_t, int64_t, int64_t, \
-      SumOf<E>*);
+#define INSTANTIATE(E)                                                                                         \
+  template void pack_panel<E>(                                                                                 \
+      const Correlation&, const PanelLayout&, const CopyKernels<E>&, View, int64_t, int64_t, int64_t, int64_t, \
+      int64_t, SumOf<E>*);
 INSTANTIATE(float)
 INSTANTIATE(double)
 INSTANTIATE(BFloat16)

@@ -29,7 +29,7 @@ struct PanelLayout {
   // Segments and rows start at cache lines (for float; at every second one for double).
   static constexpr int64_t kAlignment = 16;
 
-  int64_t row = 0;          // elements from one channel to the next
+  int64_t row = 0;              // elements from one channel to the next
   int64_t segment_spacing = 0;  // and from one segment to the next
   int64_t lanes = 1;
   std::vector<Segment> segments;

@@ -55,8 +55,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
 
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const int64_t q_total = c.q_total();
-  const int64_t tile =
-      machine.lanes * (c.slide > 1 ? machine.slide_vectors : machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)]);
+  const int64_t tile = machine.lanes * (c.slide > 1 ? machine.slide_vectors
+                                                    : machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)]);
   const auto part = [&](int64_t parts) {
     const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
@@ -108,7 +108,8 @@ ReductionPlan plan_reduction(const Conv1dProblem& p) {
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
-  r.parts = std::clamp<int64_t>(kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
+  r.parts = std::clamp<int64_t>(
+      kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
   return r;
 }
 

@@ -54,7 +54,8 @@ void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const v
       for (int64_t co = 0; bias && co < p.c_out; ++co)
         for (int64_t lo = 0; lo < p.l_out; ++lo) sums[co * p.l_out + lo] = to_sum(static_cast<const E*>(bias)[co]);
       for_each_product(p, [&](int64_t co, int64_t ci, int64_t k, int64_t lo, int64_t li) {
-        sums[co * p.l_out + lo] += double(to_sum(static_cast<const E*>(w)[weight_index(p, co, ci, k)])) * load<E>(x, n, ci, li);
+        sums[co * p.l_out + lo] +=
+            double(to_sum(static_cast<const E*>(w)[weight_index(p, co, ci, k)])) * load<E>(x, n, ci, li);
       });
       store_sample<E>(sums, y, n, p.c_out, p.l_out);
     }
@@ -67,7 +68,8 @@ void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w,
     for (int64_t n = 0; n < p.n; ++n) {
       std::vector<double> sums(p.c_in * p.l_in);
       for_each_product(p, [&](int64_t co, int64_t ci, int64_t k, int64_t lo, int64_t li) {
-        sums[ci * p.l_in + li] += double(to_sum(static_cast<const E*>(w)[weight_index(p, co, ci, k)])) * load<E>(grad_y, n, co, lo);
+        sums[ci * p.l_in + li] +=
+            double(to_sum(static_cast<const E*>(w)[weight_index(p, co, ci, k)])) * load<E>(grad_y, n, co, lo);
       });
       store_sample<E>(sums, grad_x, n, p.c_in, p.l_in);
     }

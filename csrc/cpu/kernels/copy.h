@@ -52,7 +52,7 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
 // A transposed copy, to[c * to_column + r] = from[r * from_row + c], goes through tiles of 4 x 4 in registers.
 constexpr int kTile = 4;
 template <class T>
-using Quad = typename VectorOf<T, kTile * int(sizeof(T))>::type;
+using Quad = typename VectorOf<T, kTile* int(sizeof(T))>::type;
 
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)

@@ -19,7 +19,8 @@ void correlate(const CorrelateArgs<T>& a) {
     Vector<T> sum[Rows][Vectors];
     UNROLL for (int r = 0; r < Rows; ++r) {
       const Vector<T> init = a.init ? broadcast(a.init[r]) : Vector<T>{};
-      UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] = init;
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        sum[r][v] = init;
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
@@ -30,16 +31,19 @@ void correlate(const CorrelateArgs<T>& a) {
       for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
         const T* at = row + a.offset[t];
         Vector<T> x[Vectors];
-        UNROLL for (int v = 0; v < Vectors; ++v) x[v] = load<Vector<T>>(at + v * kLanes<T>);
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          x[v] = load<Vector<T>>(at + v * kLanes<T>);
         UNROLL for (int r = 0; r < Rows; ++r) {
           const Vector<T> weight = broadcast(w[Packed ? r : r * a.w_row]);
-          UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] += weight * x[v];
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            sum[r][v] += weight * x[v];
         }
       }
     }
     T* out = a.out + tile * kWidth;
     UNROLL for (int r = 0; r < Rows; ++r) {
-      UNROLL for (int v = 0; v < Vectors; ++v) store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);
     }
   }
 }

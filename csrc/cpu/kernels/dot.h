@@ -15,7 +15,8 @@ using Mask = decltype(Vector<T>{} == Vector<T>{});
 template <class T>
 inline Vector<T> first_lanes(Vector<T> value, int64_t count, int v) {
   Mask<T> lane;
-  UNROLL for (int i = 0; i < kLanes<T>; ++i) lane[i] = v * kLanes<T> + i;
+  UNROLL for (int i = 0; i < kLanes<T>; ++i)
+    lane[i] = v * kLanes<T> + i;
   return (Vector<T>)((Mask<T>)value & (lane < (Mask<T>{} + decltype(lane[0] + lane[0])(count))));
 }
 
@@ -34,17 +35,18 @@ void dot(const DotArgs<T>& a) {
   const auto add = [&](int64_t i, auto clear_beyond_end) __attribute__((always_inline)) {
     UNROLL for (int v = 0; v < kParts; ++v) {
       Vector<T> g[Rows];
-      UNROLL for (int r = 0; r < Rows; ++r) g[r] = clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i + v * kLanes<T>), v);
+      UNROLL for (int r = 0; r < Rows; ++r)
+        g[r] = clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i + v * kLanes<T>), v);
       UNROLL for (int t = 0; t < Taps; ++t) {
         const Vector<T> x = clear_beyond_end(load<Vector<T>>(a.x + a.offset[t] + i + v * kLanes<T>), v);
-        UNROLL for (int r = 0; r < Rows; ++r) sum[r][t][v] += g[r] * x;
+        UNROLL for (int r = 0; r < Rows; ++r)
+          sum[r][t][v] += g[r] * x;
       }
     }
   };
   int64_t i = 0;
   for (; i + kDotLanes<T> <= a.length; i += kDotLanes<T>) add(i, [](Vector<T> value, int) { return value; });
-  if (i < a.length)
-    add(i, [left = a.length - i](Vector<T> value, int v) { return first_lanes<T>(value, left, v); });
+  if (i < a.length) add(i, [left = a.length - i](Vector<T> value, int v) { return first_lanes<T>(value, left, v); });
   UNROLL for (int r = 0; r < Rows; ++r) {
     UNROLL for (int t = 0; t < Taps; ++t) {
       UNROLL for (int v = 0; v < kParts; ++v)

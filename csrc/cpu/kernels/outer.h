@@ -14,13 +14,16 @@ void outer(const OuterArgs<T>& a) {
   const T* g = a.g;
   for (int64_t m = 0; m < a.runs; ++m) {
     const T* x[Rows];
-    UNROLL for (int r = 0; r < Rows; ++r) x[r] = a.x + m * a.x_run + a.offset[r];
+    UNROLL for (int r = 0; r < Rows; ++r)
+      x[r] = a.x + m * a.x_run + a.offset[r];
     for (int64_t i = 0; i < a.length; ++i, g += kWidth) {
       Vector<T> column[Vectors];
-      UNROLL for (int v = 0; v < Vectors; ++v) column[v] = load<Vector<T>>(g + v * kLanes<T>);
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        column[v] = load<Vector<T>>(g + v * kLanes<T>);
       UNROLL for (int r = 0; r < Rows; ++r) {
         const Vector<T> value = broadcast(x[r][i]);
-        UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] += value * column[v];
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          sum[r][v] += value * column[v];
       }
     }
   }

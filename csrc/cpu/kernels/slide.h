@@ -13,7 +13,8 @@ void slide(const SlideArgs<T>& a) {
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
     Vector<T> sum[kRows][Vectors];
     UNROLL for (int r = 0; r < kRows; ++r) {
-      UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] = broadcast(a.init);
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        sum[r][v] = broadcast(a.init);
     }
     for (int64_t c = 0; c < a.channels; ++c) {
       const T* w = a.w + c * a.w_channel;
@@ -25,19 +26,24 @@ void slide(const SlideArgs<T>& a) {
         const T* weights = w + t;
         asm("" : "+r"(weights));
         Vector<T> x[Vectors];
-        UNROLL for (int v = 0; v < Vectors; ++v) x[v] = load<Vector<T>>(row + a.offset[t] + v * kLanes<T>);
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          x[v] = load<Vector<T>>(row + a.offset[t] + v * kLanes<T>);
         UNROLL for (int r = begin; r < end; ++r) {
           const Vector<T> weight = broadcast(weights[-r]);
-          UNROLL for (int v = 0; v < Vectors; ++v) sum[r][v] += weight * x[v];
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            sum[r][v] += weight * x[v];
         }
       };
-      UNROLL for (int t = 0; t < kRows - 1; ++t) add(t, 0, t + 1);
+      UNROLL for (int t = 0; t < kRows - 1; ++t)
+        add(t, 0, t + 1);
       for (int64_t t = kRows - 1; t < a.kernel_size; ++t) add(t, 0, kRows);
-      UNROLL for (int t = 0; t < kRows - 1; ++t) add(a.kernel_size + t, t + 1, kRows);
+      UNROLL for (int t = 0; t < kRows - 1; ++t)
+        add(a.kernel_size + t, t + 1, kRows);
     }
     T* out = a.out + tile * kWidth;
     UNROLL for (int r = 0; r < kRows; ++r) {
-      UNROLL for (int v = 0; v < Vectors; ++v) store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);
     }
   }
 }

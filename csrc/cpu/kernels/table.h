@@ -76,8 +76,13 @@ constexpr CopyKernels<E> copies() {
 
 template <class Budget>
 constexpr KernelTable make_table() {
-  return {arithmetic<float, Budget>(), arithmetic<double, Budget>(), copies<float>(),
-          copies<double>(),            copies<BFloat16>(),           copies<Float16>()};
+  return {
+      arithmetic<float, Budget>(),
+      arithmetic<double, Budget>(),
+      copies<float>(),
+      copies<double>(),
+      copies<BFloat16>(),
+      copies<Float16>()};
 }
 
 }  // namespace

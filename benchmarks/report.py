@@ -30,13 +30,13 @@ class Report:
     def label(self) -> str:
         c = self.conditions
         threads = "" if c["threads"] == 1 else f", {c['threads']} threads"
-        return f"{c['mode']} {c['dtype']}{threads}"
+        return f"{c['mode']} {c['dtype']} {c['isa']}{threads}"
 
     @property
     def machine(self) -> str:
         c = self.conditions
         variables = "".join(f", {key}={value}" for key, value in c["environment"].items())
-        return f"{c['cpu']}, instruction set {c['isa']}, torch {c['torch']}{variables}"
+        return f"{c['cpu']}, torch {c['torch']}{variables}"
 
 
 def load_report(path: Path) -> Report:

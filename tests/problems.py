@@ -196,6 +196,15 @@ EDGES = tuple(
         n1_ci2_co2_l4097_k9_s1_p4_d1_g2
         n1_ci1_co3_l8193_k5_s2_p2_d1_g1
         n1_ci3_co4_l4100_k3_s3_p2_d5_g1
+        n2_ci3_co3_l300_k32_s1_p16x15_d1_g3
+        n1_ci5_co5_l331_k33_s1_p32x0_d1_g5_reflect
+        n3_ci6_co3_l257_k64_s1_p20x0_d1_g3
+        n1_ci3_co6_l400_k65_s1_p32_d1_g3_circular
+        n1_ci7_co1_l290_k47_s1_p0x23_d1_g1_replicate
+        n1_ci1_co7_l271_k40_s1_p19_d1_g1
+        n1_ci4_co4_l900_k33_s2_p16_d1_g4
+        n1_ci4_co4_l700_k35_s1_p51_d3_g4_replicate
+        n1_ci2_co2_l5003_k101_s1_p50_d1_g2
         n1_ci290_co7_l1100_k3_s1_p1_d1_g1
         n1_ci40_co9_l2100_k9_s1_p4_d1_g1
         n1_ci9_co40_l3100_k5_s2_p3_d2_g1

@@ -61,6 +61,7 @@ SPREADING = tuple(
         n1_ci13_co6_l49_k2_s5_p0_d1_g1
         n2_ci9_co9_l67_k3_s1_p2x0_d1_g9
         n1_ci3_co6_l90_k31_s1_p30_d1_g3
+        n1_ci2_co2_l150_k33_s1_p16_d1_g2
         n1_ci4_co4_l61_k7_s3_p9_d2_g4_reflect
         n1_ci8_co8_l33_k5_s3_p4_d2_g4_circular
         n1_ci6_co9_l29_k4_s1_p12x7_d2_g3_replicate

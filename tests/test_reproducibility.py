@@ -27,6 +27,10 @@ UNPADDED = tuple(
         n2_ci6_co9_l190_k5_s3_p0_d3_g3
         n3_ci8_co8_l130_k3_s1_p0_d1_g8
         n2_ci6_co6_l200_k31_s1_p0_d1_g6
+        n2_ci3_co3_l500_k33_s1_p0_d1_g3
+        n1_ci4_co2_l600_k64_s1_p0_d1_g2
+        n1_ci2_co4_l430_k40_s1_p0_d1_g2
+        n1_ci3_co3_l700_k35_s2_p0_d2_g3
         n2_ci5_co10_l220_k9_s2_p0_d4_g5
         n2_ci12_co18_l100_k6_s4_p0_d1_g6
         n1_ci2_co2_l2100_k5_s1_p0_d1_g2
@@ -70,7 +74,7 @@ def test_batch_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
 def test_position_and_chunk_change_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     whole = run(problem, o)
-    for index, wanted in enumerate((1, 2, 5, 8, 17, 33, problem.l_out - 3)):
+    for index, wanted in enumerate((1, 2, 5, 8, 17, 33, 65, 130, problem.l_out - 3)):
         length = min(wanted, problem.l_out)
         begin = min(7 * index, problem.l_out - length)
         outputs = slice(begin, begin + length)

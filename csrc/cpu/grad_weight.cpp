@@ -44,8 +44,11 @@ class GradWeightCall {
         plan_(plan_grad_weight(p, sizeof(T), machine_with(kernels_))),
         layout_(c_, plan_.reduction.length, kDotLanes<T>),
         weights_(grad_w ? c_.channels * c_.taps : 0),
-        part_size_(p.c_out * (weights_ + 1)),
-        parts_(plan_.reduction.parts * part_size_) {}
+        in_place_(std::is_same_v<E, T> && plan_.reduction.parts == 1),
+        w_parts_(in_place_ ? 0 : plan_.reduction.parts * p.c_out * weights_),
+        b_parts_(in_place_ ? 0 : plan_.reduction.parts * p.c_out),
+        w_sums_(in_place_ ? static_cast<T*>(grad_w) : w_parts_.data()),
+        b_sums_(in_place_ ? static_cast<T*>(grad_b) : b_parts_.data()) {}
 
   void run() const {
     const int64_t ci_blocks = grad_w_ ? ceil_div(std::max<int64_t>(c_.channels, 1), plan_.ci_block) : 1;
@@ -61,19 +64,21 @@ class GradWeightCall {
         Item(*this, rest / group_blocks, group0, co0, ci0).run();
       }
     });
-    // One output channel of a part: its weights, then its bias.
+    if (in_place_) return;
     parallel_for(p_.c_out, plan_.worth_threads, [&](int64_t begin, int64_t end) {
-      for (int64_t co = begin; co < end; ++co) {
-        T* sums = parts_.data() + co * (weights_ + 1);
-        for (int64_t part = 1; part < plan_.reduction.parts; ++part)
-          for (int64_t j = 0; j <= weights_; ++j) sums[j] += sums[part * part_size_ + j];
-        if (grad_w_) copy_.out({grad_w_ + co * weights_, 0, 1, sums, 0, 1, 1, weights_});
-        if (grad_b_) from_sum(sums[weights_], grad_b_[co]);
-      }
+      if (grad_w_) add_parts(w_sums_, p_.c_out * weights_, begin * weights_, end * weights_, grad_w_);
+      if (grad_b_) add_parts(b_sums_, p_.c_out, begin, end, grad_b_);
     });
   }
 
  private:
+  // Adds elements [begin, end) of all parts in order and converts them.
+  void add_parts(T* parts, int64_t part_size, int64_t begin, int64_t end, E* to) const {
+    for (int64_t part = 1; part < plan_.reduction.parts; ++part)
+      for (int64_t i = begin; i < end; ++i) parts[i] += parts[part * part_size + i];
+    copy_.out({to + begin, 0, 1, parts + begin, 0, 1, 1, end - begin});
+  }
+
   class Item {
    public:
     Item(const GradWeightCall& call, int64_t part, int64_t group0, int64_t co0, int64_t ci0)
@@ -201,19 +206,18 @@ class GradWeightCall {
     }
 
     void write() const {
-      const int64_t stride = call_.weights_ + 1, weights = ci_count_ * c_.taps, rows = groups_ * co_count_;
-      T* to = call_.parts_.data() + part_ * call_.part_size_ + (group0_ * c_.rows + co0_) * stride;
-      T* bias = to + call_.weights_;
-      to += ci0_ * c_.taps;
+      const int64_t stride = call_.weights_, weights = ci_count_ * c_.taps, rows = groups_ * co_count_;
+      const int64_t co = part_ * call_.p_.c_out + group0_ * c_.rows + co0_;
+      T* to = call_.w_sums_ + co * stride + ci0_ * c_.taps;
       if (reduction_.lanes_are_positions) {
         for (int64_t row = 0; row < rows; ++row) {
           T* lanes = &sums_[row * sum_count_ * kDotLanes<T>];
           for (int64_t j = 0; j < weights; ++j) to[row * stride + j] = add_lanes(lanes + j * kDotLanes<T>);
-          if (has_bias_) bias[row * stride] = add_lanes(lanes + weights * kDotLanes<T>);
+          if (has_bias_) call_.b_sums_[co + row] = add_lanes(lanes + weights * kDotLanes<T>);
         }
       } else {
         call_.copy_sums_.in({to, stride, 1, sums_.data(), 1, g_rows_, rows, weights});
-        if (has_bias_) call_.copy_sums_.in({bias, stride, 1, &sums_[weights * g_rows_], 1, g_rows_, rows, 1});
+        if (has_bias_) call_.copy_sums_.in({call_.b_sums_ + co, 1, 1, &sums_[weights * g_rows_], 1, g_rows_, rows, 1});
       }
     }
 
@@ -241,8 +245,10 @@ class GradWeightCall {
   const GradWeightPlan plan_;
   const PanelLayout layout_;
   const int64_t weights_;  // of one output channel
-  const int64_t part_size_;
-  const Scratch<T> parts_;
+  const bool in_place_;    // one part, of the type of the result
+  const Scratch<T> w_parts_, b_parts_;
+  T* const w_sums_;  // [part][co][weight]
+  T* const b_sums_;  // [part][co]
 };
 
 }  // namespace

@@ -39,3 +39,9 @@ def threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    """A test that fails once fails again, alone or after others."""
+    torch.manual_seed(0)

@@ -43,7 +43,7 @@ class Residual(nn.Module):
 
 
 def test_convert_a_network() -> None:
-    theirs = Residual()
+    theirs = Residual().double()
     ours = copy.deepcopy(theirs)
     parameters = dict(ours.named_parameters())
     names = [name for name, _ in ours.named_modules()]
@@ -60,7 +60,7 @@ def test_convert_a_network() -> None:
     assert repr(ours) == repr(theirs)
     ours.load_state_dict(theirs.state_dict(), strict=True)
 
-    x = torch.randn(2, 3, 20)
+    x = torch.randn(2, 3, 20, dtype=torch.double)
     assert_same(ours(x), theirs(x))
     for model in (ours, theirs):
         up, out = model(x)
@@ -119,10 +119,10 @@ def test_convert_keeps_state_that_is_not_parameters() -> None:
 
 
 def test_convert_keeps_a_parametrisation() -> None:
-    model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(2, 3, 3)))
+    model = nn.Sequential(parametrizations.weight_norm(nn.Conv1d(2, 3, 3).double()))
     expected = copy.deepcopy(model)
     convert(model)
-    x = torch.randn(1, 2, 8)
+    x = torch.randn(1, 2, 8, dtype=torch.double)
     assert_same(model(x), expected(x))
     assert_same(gradients_of(model, x), gradients_of(expected, x))
     assert isinstance(model[0], Conv1d)

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "dispatch.h"
+#include "division.h"
 #include "padding.h"
 #include "panel.h"
 #include "parallel.h"
@@ -28,9 +29,6 @@ constexpr int64_t kResultBytes = 32 << 10;
 constexpr int64_t kPhasesHeld = 8;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
-int64_t floor_div(int64_t a, int64_t b) { return a >= 0 ? a / b : -ceil_div(-a, b); }
 
 // Positions [begin, end) of the result, and the q of the panel that gives them.
 struct Range {

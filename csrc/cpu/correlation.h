@@ -18,6 +18,7 @@
 #pragma once
 
 #include "conv1d_cpu.h"
+#include "division.h"
 
 namespace torch_conv1d::cpu {
 
@@ -38,10 +39,7 @@ struct Correlation {
   int64_t fold_left, fold_right;
   PaddingMode fold;
 
-  int64_t phase(int64_t k) const {
-    const int64_t rest = -(first + k * step) % phases;
-    return rest < 0 ? rest + phases : rest;
-  }
+  int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
   // Positions of the result for one q, and the number of q that cover it.
   int64_t out_step() const { return phases * slide; }

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "dispatch.h"
+#include "division.h"
 #include "panel.h"
 #include "parallel.h"
 #include "plan.h"
@@ -23,8 +24,6 @@
 
 namespace torch_conv1d::cpu {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 template <class E>
 class GradWeightCall {

@@ -4,17 +4,11 @@
 #include <cstring>
 #include <numeric>
 
+#include "division.h"
 #include "padding.h"
 
 namespace torch_conv1d::cpu {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return a > 0 ? (a + b - 1) / b : -(-a / b); }
-
-int64_t modulo(int64_t a, int64_t b) {
-  const int64_t rest = a % b;
-  return rest < 0 ? rest + b : rest;
-}
 
 template <class T>
 void zero_columns(T* panel, int64_t row, int64_t rows, int64_t columns) {

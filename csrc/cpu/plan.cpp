@@ -4,10 +4,10 @@
 
 #include <algorithm>
 
+#include "division.h"
+
 namespace torch_conv1d::cpu {
 namespace {
-
-int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
 constexpr int64_t kL1Panel = 16 << 10;
@@ -15,7 +15,7 @@ constexpr int64_t kL1Panel = 16 << 10;
 constexpr int64_t kL1Positions = 512;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
-
+// Up to this many samples of one vector of positions each, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedSamples = 4;
 // From this kernel size on, sliding saves more loads than the interleaving of its result costs.
 constexpr int64_t kSlideKernel = 32;

@@ -45,9 +45,10 @@ if platform.machine().lower() not in ("x86_64", "amd64"):
 
 # psabi: kernels pass vectors wider than the registers they are compiled for, but to nobody else.
 CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra -Wno-psabi"
-# Only parallel.cpp opens parallel regions. The OpenMP runtime is the one that torch has loaded, so
-# that torch.set_num_threads rules; linking another would bring a second pool of threads.
-OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", "-fopenmp"
+# Only parallel.cpp opens parallel regions. The code of g++ calls the OpenMP runtime that torch has
+# loaded, and so is not linked with one. The code of clang would bring a runtime of its own, which
+# torch.set_num_threads does not rule: built by clang, every call runs on one thread.
+OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", {"g++": "-fopenmp", "clang": ""}
 
 NINJA_RULES = """\
 rule compile
@@ -89,7 +90,7 @@ def require_compiler() -> list[str]:
             f"no C++ compiler found (tried {', '.join(names)}): install g++ 11 or newer "
             "or clang 14 or newer, or name one in the environment variable CXX."
         )
-    family = "clang" if "clang" in compiler_output(commands[0], "--version") else "g++"
+    family = compiler_family(commands[0])
     version = compiler_output(commands[0], "-dumpversion").strip()
     if int(version.split(".")[0]) < OLDEST_COMPILER[family]:
         stop(
@@ -97,6 +98,10 @@ def require_compiler() -> list[str]:
             "g++ 11 or newer or clang 14 or newer is needed."
         )
     return commands[0]
+
+
+def compiler_family(command: list[str]) -> str:
+    return "clang" if "clang" in compiler_output(command, "--version") else "g++"
 
 
 def compiler_output(command: list[str], option: str) -> str:
@@ -160,9 +165,10 @@ class NinjaBuild(build_ext):
 def ninja_file(library: str, module: str) -> str:
     from torch.utils.cpp_extension import include_paths, library_paths
 
+    compiler = require_compiler()
     includes = [*include_paths(), sysconfig.get_paths()["include"]]
     lines = [
-        f"cxx = {shlex.join(require_compiler())}",
+        f"cxx = {shlex.join(compiler)}",
         f"cflags = {CFLAGS} " + " ".join(f"-isystem {shlex.quote(path)}" for path in includes),
         "ldflags = " + " ".join(f"-L{shlex.quote(path)}" for path in library_paths()),
         NINJA_RULES,
@@ -174,7 +180,7 @@ def ninja_file(library: str, module: str) -> str:
             objects.append("-".join(source.relative_to(CSRC).with_suffix(".o").parts))
             flags = ISA_FLAGS[source.stem] if source.parent.name == "isa" else ""
             if source.name == OPENMP_SOURCE:
-                flags = OPENMP_FLAGS
+                flags = OPENMP_FLAGS[compiler_family(compiler)]
             path = str(source).replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
             lines.extend([f"build {objects[-1]}: compile {path}", f"  flags = {flags}"])
         lines.extend(

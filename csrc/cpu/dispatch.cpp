@@ -1,5 +1,9 @@
 #include "dispatch.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 #include <atomic>
 #include <cstdlib>
 #include <stdexcept>
@@ -15,12 +19,20 @@ extern const KernelTable kAvx2Kernels, kWideKernels, kAvx512Kernels;
 
 namespace {
 
+#if defined(__x86_64__)
+// As __builtin_cpu_supports, which does not know this name in clang 14.
+bool cpu_supports_f16c() {
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
+}
+#endif
+
 // Slowest first; the automatic choice is the last that is not for tests alone.
 std::vector<InstructionSet> find_supported() {
   std::vector<InstructionSet> found{{"reference", nullptr}, {"baseline", &kBaselineKernels}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) {
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_supports_f16c()) {
     found.push_back({"wide", &kWideKernels});
     found.push_back({"avx2", &kAvx2Kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&

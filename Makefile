@@ -25,7 +25,7 @@ demo: $(BUILD_DONE)
 	$(BIN)/python examples/01_quickstart.py
 
 test: $(BUILD_DONE) $(TOOLS_DONE)
-	$(BIN)/python -m pytest -q -n auto --dist loadgroup
+	$(BIN)/python -m pytest -q -n auto
 
 examples: $(BUILD_DONE) $(TOOLS_DONE)
 	@for example in $(EXAMPLES); do echo "--- $$example"; $(BIN)/python $$example || exit 1; done

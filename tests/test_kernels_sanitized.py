@@ -13,7 +13,6 @@ from problems import CORPUS
 FOLDER = Path(__file__).parent / "kernels"
 
 pytestmark = [
-    pytest.mark.xdist_group("kernels"),  # one process builds
     pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
     pytest.mark.skipif(
         shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"
@@ -38,9 +37,7 @@ def check(*problems: str) -> str:
     return found.stdout.splitlines()[-1]
 
 
-def test_random_problems() -> None:
+def test_random_problems_and_the_corpus_of_the_other_tests() -> None:
+    # One test: processes that run tests side by side must not build the same program.
     assert check().endswith(" results, 0 wrong")
-
-
-def test_the_corpus_of_the_other_tests() -> None:
     assert check(*map(str, CORPUS)).endswith(" results, 0 wrong")

@@ -47,9 +47,7 @@ print(*sorted(set(sys.modules) - before))
 """
     imported = python(code).split()
     assert "torch_conv1d" in imported
-    heavy = [
-        m for m in imported if re.match(r"torch\._(dynamo|inductor)|sympy|torch\.onnx\.", m)
-    ]
+    heavy = [m for m in imported if re.match(r"torch\._(dynamo|inductor)|sympy|torch\.onnx\.", m)]
     assert not heavy
 
 

@@ -176,3 +176,16 @@ def test_every_element_is_written(problem: Problem, instruction_set: str) -> Non
     o = operands(problem, torch.float32)
     for actual, expected in zip(run(problem, o), expect_results(problem, o), strict=True):
         assert_within_budget(actual, expected, context=instruction_set)
+
+
+@pytest.mark.parametrize("padding_mode", ["zeros", "replicate"])
+def test_stride_far_beyond_the_row(padding_mode: str) -> None:
+    """One position of output remains, whatever the stride; memory must not follow the stride."""
+    x = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(4, 3, 3, dtype=torch.float64, requires_grad=True)
+    results = []
+    for stride in (7, 2**40):  # 7: the padded length
+        y = conv1d(x, w, stride=stride, padding=1, padding_mode=padding_mode)
+        results.append((y, *torch.autograd.grad(y.sum(), (x, w))))
+    for expected, far in zip(*results, strict=True):
+        assert torch.equal(expected, far)

@@ -1,4 +1,4 @@
-// forward and grad_input: the block loops around the correlate tile.
+// forward and grad_input: the block loops around the correlate and slide tiles.
 //
 //   pack the weights once: [group][row tile][phase][channel][tap][row of the tile]
 //   for every item (samples, groups, positions, row tiles), in parallel:
@@ -97,7 +97,7 @@ class CorrelateCall {
     });
   }
 
-  // What one thread does between two looks at the queue.
+  // One item of work; a thread runs several, one after another.
   class Item {
    public:
     Item(const CorrelateCall& call, int64_t n0, int64_t group0, int64_t q0, int64_t tile0)

@@ -124,11 +124,11 @@ PyMethodDef conv1d_method[] = {
      "The front op; calls that are not plain go to the general path."},
     {nullptr, nullptr, 0, nullptr}};
 
-cpu::DType parse_dtype(const std::string& name) {
-  if (name == "float32") return cpu::DType::float32;
-  if (name == "float64") return cpu::DType::float64;
-  if (name == "bfloat16") return cpu::DType::bfloat16;
-  if (name == "float16") return cpu::DType::float16;
+DType parse_dtype(const std::string& name) {
+  if (name == "float32") return DType::float32;
+  if (name == "float64") return DType::float64;
+  if (name == "bfloat16") return DType::bfloat16;
+  if (name == "float16") return DType::float16;
   throw py::value_error("dtype: expected float32, float64, bfloat16 or float16, got \"" + name + "\"");
 }
 

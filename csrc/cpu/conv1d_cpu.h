@@ -10,21 +10,9 @@
 #include <vector>
 
 #include "../problem.h"
+#include "../tensor_view.h"
 
 namespace torch_conv1d::cpu {
-
-enum class DType { float32, float64, bfloat16, float16 };
-
-// A rank-3 tensor (n, channel, position) of any strides, counted in elements. An (N, L, C) tensor is a view
-// whose stride_c is 1; an expanded one has strides of 0.
-struct View {
-  const void* data;
-  int64_t stride_n, stride_c, stride_l;
-};
-struct MutableView {
-  void* data;
-  int64_t stride_n, stride_c, stride_l;
-};
 
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
 void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y);

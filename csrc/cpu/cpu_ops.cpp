@@ -11,23 +11,23 @@ namespace {
 
 using Options = Conv1dOptions<int64_t>;
 
-cpu::DType dtype_of(const at::Tensor& tensor) {
+DType dtype_of(const at::Tensor& tensor) {
   switch (tensor.scalar_type()) {
     case at::kFloat:
-      return cpu::DType::float32;
+      return DType::float32;
     case at::kDouble:
-      return cpu::DType::float64;
+      return DType::float64;
     case at::kBFloat16:
-      return cpu::DType::bfloat16;
+      return DType::bfloat16;
     case at::kHalf:
-      return cpu::DType::float16;
+      return DType::float16;
     default:
       TORCH_INTERNAL_ASSERT(false, "checked before: ", tensor.scalar_type());
   }
 }
 
-cpu::View view(const at::Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
-cpu::MutableView mutable_view(const at::Tensor& t) {
+View view(const at::Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
+MutableView mutable_view(const at::Tensor& t) {
   return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)};
 }
 
@@ -74,7 +74,7 @@ Gradients backward(
   const Options options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
   check_backward(grad_output, input, weight, options);
   const Conv1dProblem p = make_problem(input, weight, grad_output.size(2), options);
-  const cpu::DType dtype = dtype_of(input);
+  const DType dtype = dtype_of(input);
   Gradients result;
   auto& [grad_x, grad_w, grad_b] = result;
   if (mask[0]) {

@@ -1,8 +1,8 @@
-// forward and grad_input: the block loops around the correlate and slide tiles.
+// forward and grad_input: the block loops around the correlate and fir tiles.
 //
 //   pack the weights once: [group][row tile][phase][channel][tap][row of the tile]
 //   for every item (samples, groups, positions, row tiles), in parallel:
-//     pack a panel of the source for each sample
+//     pack panels of the source for each sample (of few rows a group: only where the source ends)
 //     for a few row tiles at a time, for each sample, for each phase:
 //       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers
 //       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
@@ -19,6 +19,7 @@
 #include "parallel.h"
 #include "plan.h"
 #include "scratch.h"
+#include "spans.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -30,10 +31,11 @@ constexpr int64_t kPhasesHeld = 8;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 
-// Positions [begin, end) of the result, and the q of the panel that gives them.
+// Positions [begin, end) of the result, and the q that give them: those of spans [first_span, last_span).
 struct Range {
   int64_t begin, end;
   int64_t q0, q_len;
+  size_t first_span, last_span;
 };
 
 template <class E>
@@ -45,15 +47,21 @@ class CorrelateCall {
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
-        c_(choose_form(c, machine_with(kernels_))),
+        c_(c),
         source_(source),
         out_(out),
-        in_place_(std::is_same_v<E, T> && c_.out_step() == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
-        plan_(plan_correlation(c_, sizeof(T), source.stride_l == 1 && out.stride_l == 1, machine_with(kernels_))),
+        in_place_(std::is_same_v<E, T> && c.phases == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
+        plan_(plan_correlation(
+            c,
+            sizeof(T),
+            {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .sum_type = std::is_same_v<E, T>},
+            machine_with(kernels_))),
         layout_(plan_.layout),
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
-        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.kernel_size),
+        packed_weights_(!stored_ || c.rows == 1),
+        unit_step_(c.unit_step()),
+        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
         init_(bias ? c.groups * c.rows : 0),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
         inits_(bias ? init_.data() : nullptr) {
@@ -84,13 +92,11 @@ class CorrelateCall {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
         const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.kernel_size;
+        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
         for (int64_t phase = 0; phase < c_.phases; ++phase)
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
             const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
-            const int64_t begin = layout_.phase_begin[phase];
-            const int64_t end = std::min(layout_.phase_begin[phase + 1], begin + c_.kernel_size);
-            for (int64_t t = begin; t < end; ++t)
+            for (int64_t t = layout_.phase_begin[phase]; t < layout_.phase_begin[phase + 1]; ++t)
               for (int64_t r = 0; r < rows; ++r) *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[t]]);
           }
       }
@@ -111,39 +117,45 @@ class CorrelateCall {
           tiles_(std::min(call.plan_.tile_block, call.plan_.row_tiles - tile0)),
           ranges_(ranges_of_block(q0)),
           panel_size_(groups_ * c_.channels * call.layout_.row),
-          panels_(int64_t(ranges_.size()) * samples_ * panel_size_),
+          panels_((spans_.back().packed_before + spans_.back().packed) * samples_ * panel_size_),
           result_row_(call.layout_.padded(call.plan_.q_block)),
           phases_held_(std::min(kPhasesHeld, c_.phases)),
           chunk_(chunk_of_tiles()),
           result_(call.in_place_ ? 0 : chunk_ * rows_of_tile() * result_row_) {}
 
     void run() const {
-      for (size_t i = 0; i < ranges_.size(); ++i)
-        for (int64_t n = 0; n < samples_; ++n)
+      for (const Span& span : spans_)
+        for (int64_t n = 0; n < samples_ && span.packed; ++n)
           pack_panel<E>(
               c_, call_.layout_, call_.copy_, call_.source_, n0_ + n, group0_ * c_.channels, groups_ * c_.channels,
-              ranges_[i].q0, ranges_[i].q_len, panel(i, n));
+              span.q0, span.q_len, panel(span, n));
       for (int64_t first = 0; first < groups_ * tiles_; first += chunk_)
         for (int64_t n = 0; n < samples_; ++n) run_chunk(first, std::min(first + chunk_, groups_ * tiles_), n);
     }
 
    private:
     // The block itself, then the positions outside the result that fold back into it.
-    std::vector<Range> ranges_of_block(int64_t q0) const {
+    std::vector<Range> ranges_of_block(int64_t q0) {
+      std::vector<Range> ranges;
+      const auto add_range = [&](int64_t begin, int64_t end, int64_t q, int64_t q_len) {
+        const size_t first_span = spans_.size();
+        cut_spans(c_, call_.plan_.direct, call_.plan_.panel_length, call_.kernels_.lanes, q, q_len, spans_);
+        ranges.push_back({begin, end, q, q_len, first_span, spans_.size()});
+      };
       const int64_t q_len = std::min(call_.plan_.q_block, c_.q_total() - q0);
-      const Range block{q0 * c_.out_step(), std::min((q0 + q_len) * c_.out_step(), c_.out_length), q0, q_len};
-      std::vector<Range> ranges{block};
+      add_range(q0 * c_.phases, std::min((q0 + q_len) * c_.phases, c_.out_length), q0, q_len);
+      const int64_t block_begin = ranges[0].begin, block_end = ranges[0].end;
       const auto add_outside = [&](int64_t begin, int64_t end) {
         const auto folds = [&](int64_t position) {
           const int64_t target = padded_source(position, c_.out_length, c_.fold);
-          return target >= block.begin && target < block.end;
+          return target >= block_begin && target < block_end;
         };
         while (begin < end && !folds(begin)) ++begin;
         while (begin < end && !folds(end - 1)) --end;
         const int64_t last_q = floor_div(end - 1, c_.phases) + 1;
         for (int64_t q = floor_div(begin, c_.phases); begin < end && q < last_q; q += call_.plan_.q_block) {
           const int64_t length = std::min(call_.plan_.q_block, last_q - q);
-          ranges.push_back({std::max(begin, q * c_.phases), std::min(end, (q + length) * c_.phases), q, length});
+          add_range(std::max(begin, q * c_.phases), std::min(end, (q + length) * c_.phases), q, length);
         }
       };
       add_outside(-c_.fold_left, 0);
@@ -151,14 +163,36 @@ class CorrelateCall {
       return ranges;
     }
 
-    int64_t rows_of_tile() const { return c_.slide > 1 ? c_.slide : call_.kernels_.correlate_rows * phases_held_; }
+    int64_t rows_of_tile() const { return (c_.rows == 1 ? 1 : call_.kernels_.correlate_rows) * phases_held_; }
 
     int64_t chunk_of_tiles() const {
       const int64_t tile_bytes = rows_of_tile() * result_row_ * int64_t(sizeof(T));
-      return call_.in_place_ ? 1 : std::clamp<int64_t>(kResultBytes / tile_bytes, 1, groups_ * tiles_);
+      if (call_.in_place_)
+        return c_.rows == 1 ? groups_ * tiles_
+                            : 1;  // tiles of many rows keep their weights in the cache for all samples
+      return std::clamp<int64_t>(kResultBytes / tile_bytes, 1, groups_ * tiles_);
     }
 
-    T* panel(size_t range, int64_t n) const { return panels_.data() + (int64_t(range) * samples_ + n) * panel_size_; }
+    T* panel(const Span& span, int64_t n) const {
+      return panels_.data() + (span.packed_before * samples_ + n) * panel_size_;
+    }
+
+    // What tiles of sample n and the given group of the item read: the first channel, and how to find the others and the taps.
+    void set_source(const Span& span, int64_t n, int64_t group, int64_t tap0, CorrelateArgs<T>& args) const {
+      const int64_t channel = group * c_.channels;
+      if constexpr (std::is_same_v<E, T>)
+        if (!span.packed) {
+          const View& v = call_.source_;
+          args.x = static_cast<const T*>(v.data) + (n0_ + n) * v.stride_n +
+                   (group0_ * c_.channels + channel) * v.stride_c + span.q0;
+          args.x_row = v.stride_c;
+          args.offset = call_.layout_.tap_offset.data() + tap0;
+          return;
+        }
+      args.x = panel(span, n) + channel * call_.layout_.row;
+      args.x_row = call_.layout_.row;
+      args.offset = call_.layout_.tap_at.data() + tap0;
+    }
 
     // Tiles are numbered through the groups of the item, so that their rows are consecutive channels of the result.
     int64_t first_row(int64_t tile) const {
@@ -175,25 +209,15 @@ class CorrelateCall {
       E* out = static_cast<E*>(call_.out_.data) + (n0_ + n) * call_.out_.stride_n + row0 * call_.out_.stride_c;
       if constexpr (std::is_same_v<E, T>)
         if (call_.in_place_) {
-          compute(first, last, 0, panel(0, n), block.q_len, out + block.q0, call_.out_.stride_c, block.q_len);
+          compute(first, last, 0, block, n, out + block.q0, call_.out_.stride_c, block.q_len);
           return;
         }
-      if (c_.slide > 1) {
-        slide(first, last, panel(0, n), block.q_len);
-        // Where the taps run backwards, so do the rows of the tile.
-        const int64_t from_row = c_.step < 0 ? -result_row_ : result_row_;
-        for (int64_t r = 0; r < rows; ++r)
-          interleave(
-              result_.data() + (r * c_.slide + (c_.step < 0 ? c_.slide - 1 : 0)) * result_row_, from_row, 0, c_.slide,
-              block, out + r * call_.out_.stride_c);
-        return;
-      }
       const std::vector<T> outside = compute_outside(first, last, rows, n);
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
         for (int64_t phase = phase0; phase < phase0 + phases; ++phase) {
           T* result = result_.data() + (phase - phase0) * result_row_;
-          compute(first, last, phase, panel(0, n), block.q_len, result, out_row, result_row_);
+          compute(first, last, phase, block, n, result, out_row, result_row_);
           fold_back(outside, phase, rows, result, out_row);
         }
         if (c_.phases == 1)
@@ -206,9 +230,9 @@ class CorrelateCall {
       }
     }
 
-    // Every out_step-th position of the block from `begin` on comes from the first of `count` rows, the next from the second.
+    // Every phases-th position of the block from `begin` on comes from the first of `count` rows, the next from the second.
     void interleave(const T* from, int64_t from_row, int64_t begin, int64_t count, const Range& block, E* out) const {
-      const int64_t stride = call_.out_.stride_l, step = c_.out_step(), positions = block.end - block.begin;
+      const int64_t stride = call_.out_.stride_l, step = c_.phases, positions = block.end - block.begin;
       const int64_t whole = positions / step, left = std::clamp<int64_t>(positions % step - begin, 0, count);
       out += (block.begin + begin) * stride;
       call_.copy_.out({out, stride, step * stride, from, from_row, 1, count, whole});
@@ -223,7 +247,7 @@ class CorrelateCall {
         const size_t base = sums.size();
         sums.resize(base + size_t((range.end - range.begin) * rows));
         for (int64_t phase = 0; phase < c_.phases; ++phase) {
-          compute(first, last, phase, panel(i, n), range.q_len, result_.data(), result_row_, result_row_);
+          compute(first, last, phase, range, n, result_.data(), result_row_, result_row_);
           for (int64_t q = 0; q < range.q_len; ++q) {
             const int64_t position = (range.q0 + q) * c_.phases + phase;
             if (position < range.begin || position >= range.end) continue;
@@ -245,84 +269,67 @@ class CorrelateCall {
         }
     }
 
-    // Cuts q_len positions into runs of equal tiles: run(first position, vectors of a tile, tiles).
-    template <class Run>
-    void for_each_run(int64_t q_len, int64_t most_vectors, Run&& run) const {
-      const int64_t lanes = call_.kernels_.lanes;
-      for (int64_t i = 0; i < q_len;) {
-        const int64_t vectors = std::min(most_vectors, ceil_div(q_len - i, lanes));
-        const int64_t tiles = std::max<int64_t>((q_len - i) / (vectors * lanes), 1);
-        run(i, vectors, tiles);
-        i += tiles * vectors * lanes;
-      }
-    }
-
-    // Rows of tiles [first, last) at one phase: q_len positions of each, in rows of `out` with room for `room`.
+    // Rows of tiles [first, last) at one phase: the positions of the range, in rows of `out` with room for `room`.
     void compute(
         int64_t first,
         int64_t last,
         int64_t phase,
-        const T* panel,
-        int64_t q_len,
+        const Range& range,
+        int64_t n,
         T* out,
         int64_t out_row,
         int64_t room) const {
-      const auto& kernels = call_.kernels_;
-      const int64_t tap0 = call_.layout_.phase_begin[phase], taps = call_.layout_.phase_begin[phase + 1] - tap0;
+      const int64_t tap0 = call_.layout_.phase_begin[phase];
+      // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
+      CorrelateArgs<T> args;
+      args.w_row = c_.w_row;
+      args.w_channel = c_.w_channel;
+      args.channels = c_.channels;
+      args.taps = call_.layout_.phase_begin[phase + 1] - tap0;
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
-        const T* x = panel + tile / tiles_ * c_.channels * call_.layout_.row;
-        const bool packed = !call_.stored_ || c_.rows == 1;
-        const T* w = call_.weights_ + (packed ? row * c_.channels * c_.kernel_size + tap0 * c_.channels * rows
-                                              : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
-        T* to = out + (row - first_row(first)) * out_row;
-        for_each_run(
-            q_len, packed ? kernels.correlate_vectors[rows] : 1, [&](int64_t i, int64_t vectors, int64_t tiles) {
-              const auto kernel = packed ? kernels.correlate[rows][vectors] : kernels.correlate_stored[rows];
-              CorrelateArgs<T> args{
-                  x + i,
-                  call_.layout_.row,
-                  call_.layout_.tap_at.data() + tap0,
-                  w,
-                  c_.w_row,
-                  c_.w_channel,
-                  c_.channels,
-                  taps,
-                  call_.inits_ ? call_.inits_ + row : nullptr,
-                  to + i,
-                  out_row,
-                  tiles};
-              const int64_t width = vectors * kernels.lanes;
-              if (i + tiles * width <= room) {
-                kernel(args);
-                return;
-              }
-              alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
-              args.out = edge;
-              args.out_row = width;
-              kernel(args);
-              for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, to + i + r * out_row);
-            });
+        args.w = call_.weights_ + (call_.packed_weights_ ? row * c_.channels * c_.taps + tap0 * c_.channels * rows
+                                                         : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
+        args.init = call_.inits_ ? call_.inits_ + row : nullptr;
+        for (size_t i = range.first_span; i < range.last_span; ++i) {
+          const Span& span = spans_[i];
+          const int64_t done = span.q0 - range.q0;
+          set_source(span, n, tile / tiles_, tap0, args);
+          compute_span(args, rows, span.q_len, out + (row - first_row(first)) * out_row + done, out_row, room - done);
+        }
       }
     }
 
-    // As compute, for the sliding form: `slide` rows of result_ for each row.
-    void slide(int64_t first, int64_t last, const T* panel, int64_t q_len) const {
-      for (int64_t row = first; row < last; ++row) {
-        const int64_t channel = first_row(row);
-        for_each_run(q_len, call_.kernels_.slide_vectors, [&](int64_t i, int64_t vectors, int64_t tiles) {
-          call_.kernels_.slide[vectors](
-              {panel + row * c_.channels * call_.layout_.row + i, call_.layout_.row, call_.layout_.tap_at.data(),
-               call_.weights_ + channel * c_.channels * c_.kernel_size, c_.kernel_size, c_.channels, c_.kernel_size,
-               call_.inits_ ? call_.inits_[channel] : T(0), result_.data() + (row - first) * c_.slide * result_row_ + i,
-               result_row_, tiles});
-        });
+    // q_len positions of `rows` rows.
+    void compute_span(
+        CorrelateArgs<T>& args, int64_t rows, int64_t q_len, T* out, int64_t out_row, int64_t room) const {
+      const auto& kernels = call_.kernels_;
+      const int64_t lanes = kernels.lanes, most = call_.packed_weights_ ? kernels.correlate_vectors[rows] : 1;
+      for (int64_t i = 0; i < q_len;) {
+        // Equal tiles: a narrow one at the end would have too few sums to hide the latency of an addition.
+        const int64_t left = ceil_div(q_len - i, lanes), vectors = ceil_div(left, ceil_div(left, most));
+        const int64_t width = vectors * lanes;
+        const int64_t tiles = std::max<int64_t>((q_len - i) / width, 1);
+        const auto kernel = rows == 1               ? kernels.fir[call_.unit_step_ + 1][vectors]
+                            : call_.packed_weights_ ? kernels.correlate[rows][vectors]
+                                                    : kernels.correlate_stored[rows];
+        alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
+        const bool fits = i + tiles * width <= room;
+        args.tiles = tiles;
+        args.out = fits ? out + i : edge;
+        args.out_row = fits ? out_row : width;
+        kernel(args);
+        if (!fits)
+          for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, out + r * out_row + i);
+        args.x += tiles * width;
+        i += tiles * width;
       }
     }
 
     const CorrelateCall& call_;
     const Correlation& c_;
     const int64_t n0_, samples_, group0_, groups_, tile0_, tiles_;
+    std::vector<Span> spans_;  // of all ranges
     const std::vector<Range> ranges_;
     const int64_t panel_size_;
     const Scratch<T> panels_;
@@ -338,7 +345,9 @@ class CorrelateCall {
   const bool in_place_;
   const CorrelationPlan plan_;
   const PanelLayout& layout_;
-  const bool stored_;
+  const bool stored_;          // the weights are read where the caller has them
+  const bool packed_weights_;  // they are in the packed order
+  const int64_t unit_step_;
   const Scratch<T> packed_;
   const Scratch<T> init_;
   const T* const weights_;

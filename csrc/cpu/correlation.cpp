@@ -1,6 +1,8 @@
 #include "correlation.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <numeric>
 
 namespace torch_conv1d::cpu {
 
@@ -10,7 +12,7 @@ Correlation forward_correlation(const Conv1dProblem& p) {
   c.groups = p.groups;
   c.rows = p.c_out_per_group();
   c.channels = p.c_in_per_group();
-  c.kernel_size = c.taps = p.kernel_size;
+  c.taps = p.kernel_size;
   c.source_length = p.l_in;
   c.source_stride = p.stride;
   c.source_padding = p.padding_mode;
@@ -32,7 +34,7 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   c.groups = p.groups;
   c.rows = p.c_in_per_group();
   c.channels = p.c_out_per_group();
-  c.kernel_size = c.taps = p.kernel_size;
+  c.taps = p.kernel_size;
   c.source_length = p.l_out;
   c.source_stride = 1;
   c.source_padding = PaddingMode::zeros;
@@ -51,12 +53,10 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   return c;
 }
 
-Correlation Correlation::sliding(int64_t positions) const {
-  Correlation c = *this;
-  c.slide = c.source_stride = positions;
-  c.taps = kernel_size + positions - 1;
-  if (step < 0) c.first += positions - 1;
-  return c;
+int64_t Correlation::unit_step() const {
+  // Taps of a phase are phases / gcd(step, phases) apart, so their offsets are step / gcd(step, phases) apart.
+  const int64_t between = step / std::gcd(step, phases);
+  return std::abs(between) == source_stride ? between / source_stride : 0;
 }
 
 }  // namespace torch_conv1d::cpu

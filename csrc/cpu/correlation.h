@@ -8,14 +8,9 @@
 //             identity of problem.h gives lo = q + (phase + pad_left - k*dilation) / stride, for the taps that divide.
 //
 // so a strided convolution never meets an inserted zero: its grad_input is `stride` small dense ones, interleaved.
-//
-// A result of one row a group gives a tile no second row to share the loads of x with. If its taps are one position
-// apart, it slides: `slide` consecutive positions of the result become the rows,
-//
-//     out[q * slide + j] = init + sum over c, taps t of w[c, t - j] * source[c, q * slide + offset(t)]
-//
-// the same sums in the same order; row j of the tile leaves out the taps where t - j is none of the kernel.
 #pragma once
+
+#include <algorithm>
 
 #include "conv1d_cpu.h"
 #include "division.h"
@@ -25,9 +20,7 @@ namespace torch_conv1d::cpu {
 struct Correlation {
   int64_t n, groups;
   int64_t rows, channels;  // per group
-  int64_t kernel_size;
-  int64_t taps;  // kernel_size, or kernel_size + slide - 1
-  int64_t slide = 1;
+  int64_t taps;
   int64_t source_length, source_stride;
   PaddingMode source_padding;  // what stands outside the source
   int64_t out_length, phases;
@@ -41,19 +34,12 @@ struct Correlation {
 
   int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
-  // Positions of the result for one q, and the number of q that cover it.
-  int64_t out_step() const { return phases * slide; }
-  int64_t q_total() const { return (out_length + out_step() - 1) / out_step(); }
-  double multiply_adds() const {
-    return double(n) * groups * rows * channels * kernel_size * (out_length / phases + 1);
-  }
-
-  bool can_slide() const {
-    return rows == 1 && phases == 1 && source_stride == 1 && (step == 1 || step == -1) && fold_left + fold_right == 0;
-  }
-  // The same correlation with `positions` consecutive positions as the rows of a tile. Where the taps run backwards
-  // (step == -1), so do the rows: row j is position positions - 1 - j.
-  Correlation sliding(int64_t positions) const;
+  int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }
+  int64_t last_offset() const { return std::max(offset(0), offset(taps - 1)); }
+  int64_t q_total() const { return (out_length + phases - 1) / phases; }
+  double multiply_adds() const { return double(n) * groups * rows * channels * taps * (out_length / phases + 1); }
+  // 1 or -1 if taps of a phase that follow each other read positions that do, in this order; otherwise 0.
+  int64_t unit_step() const;
 };
 
 Correlation forward_correlation(const Conv1dProblem& p);

@@ -27,9 +27,7 @@ DType dtype_of(const at::Tensor& tensor) {
 }
 
 View view(const at::Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
-MutableView mutable_view(const at::Tensor& t) {
-  return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)};
-}
+MutableView mutable_view(const at::Tensor& t) { return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
 
 at::Tensor empty_result(int64_t n, int64_t c, int64_t l, bool channels_last, const at::Tensor& like) {
   return at::empty_strided({n, c, l}, result_strides(c, l, channels_last), like.options());

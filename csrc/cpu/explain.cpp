@@ -9,25 +9,29 @@
 namespace torch_conv1d::cpu {
 namespace {
 
+bool has_sum_type(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
+
 void explain_correlation(
-    std::ostream& out, const char* name, const Correlation& asked, int64_t sum_bytes, const Machine& machine) {
-  const Correlation c = choose_form(asked, machine);
-  const CorrelationPlan plan = plan_correlation(c, sum_bytes, true, machine);
+    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, DType dtype, const Machine& machine) {
+  const CorrelationPlan plan =
+      plan_correlation(c, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
-  out << name << ".algorithm: " << (c.slide > 1 ? "slide" : "correlate") << "\n" << name << ".tile: ";
-  if (c.slide > 1)
-    out << "1 channel x " << c.slide << " x " << machine.slide_vectors * machine.lanes << " positions\n";
-  else
-    out << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " positions\n";
-  out << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions "
-      << plan.q_block * c.out_step() << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
+  out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"
+      << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes
+      << " positions\n"
+      << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions "
+      << plan.q_block * c.phases << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
       << name << ".reason: ";
-  if (c.slide > 1)
-    out << "one row a group: consecutive positions share the loads of a tile";
+  if (c.rows == 1)
+    out << "one row a group" << (c.unit_step() ? ": taps share the loads of a tile" : "");
   else
     out << c.rows << " rows a group in tiles of at most " << machine.correlate_rows;
   if (c.phases > 1) out << "; one dense correlation for each of the " << c.phases << " phases of the stride";
-  out << "; a panel of " << c.channels << " x " << row << " elements fits its cache\n";
+  if (plan.direct)
+    out << "; few products an element, so only the ends of the source are packed, " << plan.panel_length
+        << " positions at a time\n";
+  else
+    out << "; a panel of " << c.channels << " x " << row << " elements fits its cache\n";
 }
 
 }  // namespace
@@ -41,18 +45,20 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
   }
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
     const Machine machine = machine_with(kernels);
-    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine);
-    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine);
-    const GradWeightPlan plan = plan_grad_weight(p, sum_bytes, machine);
+    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, dtype, machine);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, dtype, machine);
+    const GradWeightPlan plan =
+        plan_grad_weight(p, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
     const ReductionPlan& r = plan.reduction;
     out << "grad_weight.algorithm: " << (r.lanes_are_positions ? "dot" : "outer") << "\n"
         << "grad_weight.reduction: " << r.blocks << " blocks of " << r.runs << " x " << r.length << " positions in "
         << r.parts << " parts\n"
         << "grad_weight.blocks: groups " << plan.group_block << ", output channels " << plan.co_block
         << ", input channels " << plan.ci_block << "\n"
-        << "grad_weight.reason: " << p.c_out_per_group() << " output channels a group "
-        << (r.lanes_are_positions ? "do not fill a vector, so lanes are positions\n"
-                                  : "fill vectors, so lanes are output channels\n");
+        << "grad_weight.reason: " << p.c_out_per_group() << " output channels a group with "
+        << p.c_in_per_group() * p.kernel_size << " weights each "
+        << (r.lanes_are_positions ? "would not repay a transposed grad_y, so lanes are positions\n"
+                                  : "repay a transposed grad_y, so lanes are output channels\n");
   };
   if (dtype == DType::float64)
     explain_for(active().kernels->float64, 8);

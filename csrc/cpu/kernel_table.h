@@ -29,26 +29,11 @@ struct CorrelateArgs {
   int64_t tiles;
 };
 
-// for r < kSlide, i < tiles * vectors * lanes:
-//   out[r * out_row + i] = init + sum over c < channels, k < kernel_size of
-//                          w[c * w_channel + k] * x[c * x_row + offset[k + r] + i]
-// One chain per output as above, so that it has the same bits. kernel_size >= kSlide; offset has kernel_size + kSlide - 1
-// entries.
-constexpr int64_t kSlide = 4;
-
+// The same for one row, in another order: taps are added in chunks of kFirShared * kFirShift, and within a chunk in the
+// order t, t + kFirShift, t + 2 * kFirShift, ... for ascending t < kFirShift.
 template <class T>
-struct SlideArgs {
-  const T* x;
-  int64_t x_row;
-  const int64_t* offset;
-  const T* w;
-  int64_t w_channel;
-  int64_t channels, kernel_size;
-  T init;
-  T* out;
-  int64_t out_row;
-  int64_t tiles;
-};
+constexpr int64_t kFirShift = 64 / int64_t(sizeof(T));
+constexpr int kFirShared = 4;
 
 // for r < rows, j < vectors * lanes:
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
@@ -82,6 +67,26 @@ struct DotArgs {
   int64_t sum_row;
 };
 
+// for t < taps, m < shared, i < length:
+//   sum[(t + m * kDotLanes) * kDotLanes + i % kDotLanes] += g[i] * x[t + m * kDotLanes + i]
+// Chains and reads as above.
+template <class T>
+struct FirDotArgs {
+  const T* x;
+  const T* g;
+  int64_t length;
+  T* sum;
+};
+
+// for r < rows, i < length: sum[r * kDotLanes + i % kDotLanes] += g[r * g_row + i]. Chains and reads as above.
+template <class T>
+struct RowSumsArgs {
+  const T* g;
+  int64_t g_row;
+  int64_t length;
+  T* sum;
+};
+
 // for r < rows, i < columns: to[r * to_row + i * to_column] = from[r * from_row + i * from_column], converted.
 template <class To, class From>
 struct CopyArgs {
@@ -96,21 +101,20 @@ template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
   using Correlate = void (*)(const CorrelateArgs<T>&);
-  using Slide = void (*)(const SlideArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
+  using FirDot = void (*)(const FirDotArgs<T>&);
+  using RowSums = void (*)(const RowSumsArgs<T>&);
 
   int64_t lanes;  // elements of a vector
 
-  // correlate[rows][vectors], 1 <= rows <= correlate_rows, 1 <= vectors <= correlate_vectors[rows].
+  // correlate[rows][vectors], 2 <= rows <= correlate_rows; fir[step + 1][vectors] for one row.
+  // 1 <= vectors <= correlate_vectors[rows].
   int64_t correlate_rows;
   int64_t correlate_vectors[kMaxRows + 1];
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
   Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
-
-  // slide[vectors], 1 <= vectors <= slide_vectors.
-  int64_t slide_vectors;
-  Slide slide[kMaxVectors + 1];
+  Correlate fir[3][kMaxVectors + 1];
 
   // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;
@@ -120,6 +124,15 @@ struct ArithmeticKernels {
   int64_t dot_rows;
   int64_t dot_taps[kMaxRows + 1];
   Dot dot[kMaxRows + 1][kMaxVectors + 1];
+
+  // fir_dot[shared][taps], 1 <= shared <= fir_dot_shared, 1 <= taps <= fir_dot_taps[shared].
+  int64_t fir_dot_shared;
+  int64_t fir_dot_taps[kMaxRows + 1];
+  FirDot fir_dot[kMaxRows + 1][kMaxVectors + 1];
+
+  // row_sums[rows], 1 <= rows <= row_sums_rows.
+  int64_t row_sums_rows;
+  RowSums row_sums[kMaxRows + 1];
 };
 
 template <class E>

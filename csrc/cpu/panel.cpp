@@ -25,6 +25,8 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   tap_order.resize(c.taps);
   std::vector<int64_t> next(phase_begin.begin(), phase_begin.end() - 1);
   for (int64_t k = 0; k < c.taps; ++k) tap_order[next[c.phase(k)]++] = k;
+  tap_offset.resize(c.taps);
+  for (int64_t i = 0; i < c.taps; ++i) tap_offset[i] = c.offset(tap_order[i]);
 
   // Taps whose offsets agree modulo the stride read the same positions, in the order of their offsets.
   struct Tap {
@@ -36,8 +38,7 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   };
   std::vector<Tap> taps(c.taps);
   for (int64_t i = 0; i < c.taps; ++i) {
-    const int64_t offset = c.offset(tap_order[i]);
-    taps[i] = {modulo(offset, c.source_stride), offset, i, 0};
+    taps[i] = {modulo(tap_offset[i], c.source_stride), tap_offset[i], i, 0};
   }
   if (c.step < 0) std::reverse(taps.begin(), taps.end());
   if (!std::is_sorted(taps.begin(), taps.end())) std::sort(taps.begin(), taps.end());

@@ -34,7 +34,8 @@ struct PanelLayout {
   int64_t lanes = 1;
   std::vector<Segment> segments;
   std::vector<int64_t> tap_order;    // taps k by phase, ascending within one
-  std::vector<int64_t> tap_at;       // where each of these starts in the row
+  std::vector<int64_t> tap_at;       // where each of these starts in the row,
+  std::vector<int64_t> tap_offset;   // and in the source
   std::vector<int64_t> phase_begin;  // range of each phase in the two above; phases + 1 entries
 
   // Tiles read whole vectors: a row has this much room for q_len positions.

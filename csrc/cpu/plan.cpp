@@ -17,15 +17,32 @@ constexpr int64_t kL1Positions = 512;
 constexpr double kThreadWork = 1 << 18;
 // Up to this many samples of one vector of positions each, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedSamples = 4;
-// From this kernel size on, sliding saves more loads than the interleaving of its result costs.
-constexpr int64_t kSlideKernel = 32;
+// Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
+constexpr int64_t kDirectProducts = 16;
+// Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
+constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
-// grad_weight. From this many output channels in a group they fill the lanes of a vector.
-constexpr int64_t kOuterChannels = 8;
+// grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
+// each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
+constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2.
 constexpr int64_t kOuterPositions = 256, kDotPositions = 1024;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 16;
+
+// Whether the source may be read where it is, and the positions at either end that have to be packed all the same.
+struct DirectReads {
+  bool worth;
+  int64_t end_length;
+
+  DirectReads(const Correlation& c, DataFacts data, int64_t lanes) {
+    const int64_t left = std::max<int64_t>(-c.first_offset(), 0);
+    const int64_t right = std::max<int64_t>(c.q_total() + c.last_offset() - c.source_length, 0) + lanes;
+    end_length = ceil_div(std::max(left, right), lanes) * lanes;
+    worth = data.unit_stride && data.sum_type && c.source_stride == 1 &&
+            c.rows * c.taps <= kDirectProducts * c.phases && 2 * (left + right) < c.q_total();
+  }
+};
 
 }  // namespace
 
@@ -40,12 +57,7 @@ int64_t l2_cache_bytes() {
   return bytes;
 }
 
-Correlation choose_form(const Correlation& c, const Machine& machine) {
-  const bool slides = c.can_slide() && c.kernel_size >= kSlideKernel && c.out_length >= kSlide * machine.lanes;
-  return slides ? c.sliding(kSlide) : c;
-}
-
-CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool unit_stride, const Machine& machine) {
+CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   CorrelationPlan plan;
   plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
@@ -53,10 +65,12 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   plan.pack_weights = c.phases > 1 || c.out_length > machine.lanes || c.n > kUnpackedSamples;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
-  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const int64_t q_total = c.q_total();
-  const int64_t tile = machine.lanes * (c.slide > 1 ? machine.slide_vectors
-                                                    : machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)]);
+  const int64_t tile = machine.lanes * machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)];
+  const DirectReads direct(c, data, machine.lanes);
+  plan.direct = direct.worth;
+
+  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const auto part = [&](int64_t parts) {
     const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
@@ -65,25 +79,33 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
   const auto set_parts = [&](int64_t count) {
     parts = count;
     plan.q_block = part(parts);
-    plan.layout = PanelLayout(c, plan.q_block, machine.lanes);
+    plan.panel_length = plan.direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
+    plan.layout = PanelLayout(c, plan.panel_length, machine.lanes);
   };
   const auto panel_bytes = [&] { return std::max<int64_t>(c.channels * plan.layout.row * sum_bytes, 1); };
+  const auto bytes = [&] {
+    return plan.direct ? (c.channels + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
+  };
   set_parts(1);
-  const int64_t whole_bytes = panel_bytes();
-  while (panel_bytes() > kL1Panel && plan.q_block >= 2 * kL1Positions) set_parts(parts * 2);
-  if (panel_bytes() > kL1Panel) {
-    const int64_t most = machine.l2_bytes / 2;
-    set_parts(ceil_div(whole_bytes, most));
-    while (panel_bytes() > most && plan.q_block > tile) set_parts(parts + 1 + parts / 8);
+  if (plan.direct) {
+    set_parts(ceil_div(q_total, kDirectPositions));
+  } else {
+    const int64_t whole_bytes = panel_bytes();
+    while (panel_bytes() > kL1Panel && plan.q_block >= 2 * kL1Positions) set_parts(parts * 2);
+    if (panel_bytes() > kL1Panel) {
+      const int64_t most = machine.l2_bytes / 2;
+      set_parts(ceil_div(whole_bytes, most));
+      while (panel_bytes() > most && plan.q_block > tile) set_parts(parts + 1 + parts / 8);
+    }
   }
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
-  const int64_t group_bytes = unit_stride ? kL1Panel : 4 * kL1Panel;
-  plan.group_block = std::clamp<int64_t>(group_bytes / panel_bytes(), 1, c.groups);
+  const int64_t group_bytes = plan.direct ? kDirectBytes : data.unit_stride ? kL1Panel : 4 * kL1Panel;
+  plan.group_block = std::clamp<int64_t>(group_bytes / bytes(), 1, c.groups);
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)
-    plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (panel_bytes() * c.groups), 1, std::max<int64_t>(c.n, 1));
+    plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (bytes() * c.groups), 1, std::max<int64_t>(c.n, 1));
   plan.tile_block = plan.row_tiles;
 
   // Enough items for every thread to get an equal share of them: give up sharing first, then split positions, then rows.
@@ -101,7 +123,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool u
 
 ReductionPlan plan_reduction(const Conv1dProblem& p) {
   ReductionPlan r;
-  r.lanes_are_positions = p.c_out_per_group() < kOuterChannels;
+  r.lanes_are_positions = p.c_out_per_group() < kOuterChannels ||
+                          (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
   const int64_t positions = r.lanes_are_positions ? kDotPositions : kOuterPositions;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   r.length = ceil_div(p.l_out, r.blocks_per_sample);
@@ -113,7 +136,7 @@ ReductionPlan plan_reduction(const Conv1dProblem& p) {
   return r;
 }
 
-GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, const Machine& machine) {
+GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
   plan.reduction = plan_reduction(p);
   const ReductionPlan& r = plan.reduction;
@@ -121,28 +144,41 @@ GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, const
   plan.worth_threads = multiply_adds > kThreadWork;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 4 * machine.threads : 1;
 
-  // The x panel, the transposed grad_y and the sums of an item share the L2 cache.
   const Correlation c = forward_correlation(p);
-  const int64_t row_bytes = PanelLayout(c, r.length, machine.lanes).row * r.runs * sum_bytes;
-  const int64_t lanes = r.lanes_are_positions ? 64 / sum_bytes : 1;
-  const int64_t sums_bytes = p.c_out_per_group() * p.kernel_size * lanes * sum_bytes;
+  const int64_t sum_lanes = r.lanes_are_positions ? 64 / sum_bytes : 1;
+  const DirectReads direct(c, data, sum_lanes);
+  plan.direct = r.lanes_are_positions && direct.worth;
+  plan.panel_length = plan.direct ? std::min(r.length, direct.end_length) : r.length;
+
+  // What an item reads and the sums that it keeps share the L2 cache.
   const int64_t share = machine.l2_bytes / 4;
   const auto fit = [&](int64_t bytes, int64_t most) {
     return std::clamp<int64_t>(share / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(most, 1));
   };
-  plan.ci_block = fit(std::max(row_bytes, r.lanes_are_positions ? sums_bytes : 0), p.c_in_per_group());
-  plan.co_block = r.lanes_are_positions ? p.c_out_per_group() : fit(r.runs * r.length * sum_bytes, p.c_out_per_group());
+  const int64_t x_row = plan.direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
+  const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
   plan.group_block = 1;
-  if (r.lanes_are_positions && plan.ci_block == p.c_in_per_group())
-    plan.group_block = fit(4 * std::max(row_bytes, sums_bytes) * p.c_in_per_group(), p.groups);
+  if (r.lanes_are_positions) {
+    const int64_t weight_bytes = p.kernel_size * sum_lanes * sum_bytes;  // of one row of x and one of grad_y
+    plan.ci_block = fit(std::max(x_bytes, weight_bytes), p.c_in_per_group());
+    plan.co_block = fit(std::max(g_bytes, plan.ci_block * weight_bytes), p.c_out_per_group());
+    if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
+      plan.group_block =
+          fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
+  } else {
+    plan.ci_block = fit(x_bytes * r.runs, p.c_in_per_group());
+    plan.co_block = fit(g_bytes * r.runs, p.c_out_per_group());
+  }
 
   const auto items = [&] {
     return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
            ceil_div(p.c_in_per_group(), plan.ci_block);
   };
+  // Sharing x costs less than sharing grad_y, which outer transposes.
+  const int64_t least_co = r.lanes_are_positions ? 8 : 64;
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
   while (items() < wanted && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
-  while (items() < wanted && !r.lanes_are_positions && plan.co_block > 64) plan.co_block = ceil_div(plan.co_block, 2);
+  while (items() < wanted && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
   return plan;
 }
 

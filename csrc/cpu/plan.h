@@ -18,16 +18,14 @@ int64_t l2_cache_bytes();
 struct Machine {
   int64_t lanes;                     // of a vector
   int64_t correlate_rows;            // most rows of a correlate tile
-  const int64_t* correlate_vectors;  // vectors of a correlate tile of [rows]
-  int64_t slide_vectors;             // of a slide tile
+  const int64_t* correlate_vectors;  // vectors of a tile of [rows]
   int64_t l2_bytes;
   int64_t threads;
 };
 
 template <class T>
 Machine machine_with(const ArithmeticKernels<T>& kernels) {
-  return {kernels.lanes,         kernels.correlate_rows, kernels.correlate_vectors,
-          kernels.slide_vectors, l2_cache_bytes(),       num_threads()};
+  return {kernels.lanes, kernels.correlate_rows, kernels.correlate_vectors, l2_cache_bytes(), num_threads()};
 }
 
 // Blocks of one forward or grad_input call. An item of work covers n_block samples, group_block groups, q_block
@@ -37,15 +35,21 @@ struct CorrelationPlan {
   int64_t n_block, group_block, q_block, tile_block;
   bool pack_weights;
   bool worth_threads;
-  PanelLayout layout;  // of q_block positions
+  // Positions whose tiles read nothing outside the source read it where it is; only the others are packed.
+  bool direct;
+  int64_t panel_length;  // positions of a panel: q_block, or less if direct
+  PanelLayout layout;    // of panel_length positions
 
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
 };
 
-// The correlation itself, or its sliding form where that has fewer loads to do.
-Correlation choose_form(const Correlation& c, const Machine& machine);
+// What the data in memory allow: rows whose positions are neighbours, on both sides; and a source of the type that sums
+// are made in.
+struct DataFacts {
+  bool unit_stride, sum_type;
+};
 
-CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, bool unit_stride, const Machine& machine);
+CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
 // problem alone: not from the machine, its caches or its threads.
@@ -62,9 +66,11 @@ struct GradWeightPlan {
   ReductionPlan reduction;
   int64_t group_block, co_block, ci_block;
   bool worth_threads;
+  bool direct;           // dot: as in CorrelationPlan, for x and grad_y alike
+  int64_t panel_length;  // positions of a panel: those of a block, or less if direct
 };
 
 ReductionPlan plan_reduction(const Conv1dProblem& p);
-GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, const Machine& machine);
+GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 }  // namespace torch_conv1d::cpu

@@ -1,15 +1,16 @@
 // Fills a KernelTable from the register budget of an instruction set, a type with
-//   correlate_vectors[]  vectors of a correlate tile of 1, 2, ... rows
-//   slide_vectors        vectors of a slide tile, of kSlide rows
+//   correlate_vectors[]  vectors of a tile of 1 row (fir), 2, ... rows (correlate)
 //   outer_rows, outer_vectors
 //   dot_taps[]           taps of a dot tile of 1, 2, ... rows
+//   fir_dot_taps[]       taps of a fir_dot tile of which 1, 2, ... share their loads
+//   row_sums_rows
 #pragma once
 
 #include "copy.h"
 #include "correlate.h"
 #include "dot.h"
+#include "fir.h"
 #include "outer.h"
-#include "slide.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -25,9 +26,11 @@ constexpr void fill_correlate(ArithmeticKernels<T>& table) {
   if constexpr (Vectors > 1) fill_correlate<T, Rows, Vectors - 1>(table);
 }
 template <class T, int Vectors>
-constexpr void fill_slide(ArithmeticKernels<T>& table) {
-  table.slide[Vectors] = &slide<T, Vectors>;
-  if constexpr (Vectors > 1) fill_slide<T, Vectors - 1>(table);
+constexpr void fill_fir(ArithmeticKernels<T>& table) {
+  table.fir[0][Vectors] = &fir<T, Vectors, -1>;
+  table.fir[1][Vectors] = &fir<T, Vectors, 0>;
+  table.fir[2][Vectors] = &fir<T, Vectors, 1>;
+  if constexpr (Vectors > 1) fill_fir<T, Vectors - 1>(table);
 }
 template <class T, int Rows, int Vectors>
 constexpr void fill_outer(ArithmeticKernels<T>& table) {
@@ -40,13 +43,23 @@ constexpr void fill_dot(ArithmeticKernels<T>& table) {
   if constexpr (Taps > 1) fill_dot<T, Rows, Taps - 1>(table);
 }
 
+template <class T, int Shared, int Taps>
+constexpr void fill_fir_dot(ArithmeticKernels<T>& table) {
+  table.fir_dot[Shared][Taps] = &fir_dot<T, Taps, Shared>;
+  if constexpr (Taps > 1) fill_fir_dot<T, Shared, Taps - 1>(table);
+}
+
 template <class T, class Budget, int Rows = 1>
 constexpr void fill(ArithmeticKernels<T>& table) {
   if constexpr (Rows <= count(Budget::correlate_vectors)) {
     table.correlate_rows = Rows;
     table.correlate_vectors[Rows] = Budget::correlate_vectors[Rows - 1];
-    fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
-    table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
+    if constexpr (Rows == 1) {
+      fill_fir<T, Budget::correlate_vectors[0]>(table);
+    } else {
+      fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
+      table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
+    }
   }
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
   if constexpr (Rows <= count(Budget::dot_taps)) {
@@ -54,6 +67,12 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     table.dot_taps[Rows] = Budget::dot_taps[Rows - 1];
     fill_dot<T, Rows, Budget::dot_taps[Rows - 1]>(table);
   }
+  if constexpr (Rows <= count(Budget::fir_dot_taps)) {
+    table.fir_dot_shared = Rows;
+    table.fir_dot_taps[Rows] = Budget::fir_dot_taps[Rows - 1];
+    fill_fir_dot<T, Rows, Budget::fir_dot_taps[Rows - 1]>(table);
+  }
+  if constexpr (Rows <= Budget::row_sums_rows) table.row_sums[Rows] = &row_sums<T, Rows>;
   if constexpr (Rows < ArithmeticKernels<T>::kMaxRows) fill<T, Budget, Rows + 1>(table);
 }
 
@@ -61,10 +80,9 @@ template <class T, class Budget>
 constexpr ArithmeticKernels<T> arithmetic() {
   ArithmeticKernels<T> table{};
   table.lanes = kLanes<T>;
-  table.slide_vectors = Budget::slide_vectors;
-  fill_slide<T, Budget::slide_vectors>(table);
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
+  table.row_sums_rows = Budget::row_sums_rows;
   fill<T, Budget>(table);
   return table;
 }

@@ -33,6 +33,15 @@ template <class V, class T>
 inline void store(T* to, V value) {
   std::memcpy(to, &value, sizeof value);
 }
+// Keeps a vector that several multiplications use in a register; the compiler would rather load it again for each of them.
+template <class V>
+inline void keep_in_register(V& value) {
+#if defined(__x86_64__) && (VECTOR_BYTES < 64 || defined(__AVX512F__))
+  asm("" : "+v"(value));
+#else
+  (void)value;
+#endif
+}
 template <class T>
 inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};  // exact for every value, so the compiler keeps the broadcast alone

@@ -1,0 +1,160 @@
+// An item of grad_weight whose lanes are positions.
+//
+// Weight j = ci * kernel_size + k of an output channel is the product of two rows: grad_y, and x of channel ci from tap k
+// on. kDotLanes partial sums of each stay apart until the end.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "division.h"
+#include "grad_weight_call.h"
+#include "spans.h"
+
+namespace torch_conv1d::cpu {
+
+template <class E>
+class DotItem {
+  using T = SumOf<E>;
+
+ public:
+  DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
+      : call_(call),
+        b_(block),
+        rows_(b_.groups * b_.co_count),
+        x_(b_.groups * b_.ci_count * call.layout.row),
+        g_row_(call.layout.padded(call.plan.panel_length)),
+        g_(rows_ * g_row_),
+        weights_(b_.ci_count * call.c.taps),
+        sums_(rows_ * (weights_ + b_.has_bias) * kDotLanes<T>),
+        bias_sums_(sums_.data() + rows_ * weights_ * kDotLanes<T>) {}
+
+  void run() const {
+    std::fill_n(sums_.data(), rows_ * (weights_ + b_.has_bias) * kDotLanes<T>, T(0));
+    const std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
+    const std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
+    std::vector<Span> spans;
+    b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
+      spans.clear();
+      cut_spans(call_.c, call_.plan.direct, call_.plan.panel_length, kDotLanes<T>, lo0, length, spans);
+      for (int64_t n = n0; n < n0 + runs; ++n)
+        for (const Span& span : spans) add(n, span, span.packed ? in_panel : in_source);
+    });
+    write();
+  }
+
+ private:
+  // Where the x of each weight of a group starts.
+  std::vector<int64_t> offsets_of_weights(int64_t row, const std::vector<int64_t>& tap) const {
+    std::vector<int64_t> offsets;
+    offsets.reserve(size_t(weights_));
+    for (int64_t ci = 0; ci < b_.ci_count; ++ci)
+      for (int64_t k = 0; k < call_.c.taps; ++k) offsets.push_back(ci * row + tap[size_t(k)]);
+    return offsets;
+  }
+
+  void add(int64_t n, const Span& span, const std::vector<int64_t>& offsets) const {
+    const View &x = call_.x, &g = call_.grad_y;
+    const int64_t channel = b_.group0 * call_.c.channels + b_.ci0;
+    const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n +
+                        (b_.group0 * call_.c.rows + b_.co0) * g.stride_c + span.q0 * g.stride_l;
+    const T* x_rows = x_.data();
+    int64_t x_group = b_.ci_count * call_.layout.row;
+    if (span.packed)
+      for (int64_t group = 0; group < b_.groups && b_.ci_count; ++group)
+        pack_panel<E>(
+            call_.c, call_.layout, call_.copy, x, n, channel + group * call_.c.channels, b_.ci_count, span.q0,
+            span.q_len, x_.data() + group * x_group);
+    int64_t done = 0;
+    if constexpr (std::is_same_v<E, T>) {
+      if (!span.packed) {
+        x_rows = static_cast<const T*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0;
+        x_group = call_.c.channels * x.stride_c;
+      }
+      // Where grad_y has more rows than x, its whole vectors are read where they are.
+      if (!span.packed || (g.stride_l == 1 && rows_ > b_.groups * b_.ci_count)) {
+        done = span.q_len / kDotLanes<T> * kDotLanes<T>;
+        if (done) add_rows(x_rows, x_group, offsets, g_source, g.stride_c, done);
+      }
+    }
+    if (const int64_t left = span.q_len - done) {
+      call_.copy.in({g_.data(), g_row_, 1, g_source + done * g.stride_l, g.stride_c, g.stride_l, rows_, left});
+      add_rows(x_rows + done, x_group, offsets, g_.data(), g_row_, left);
+    }
+  }
+
+  void add_rows(
+      const T* x, int64_t x_group, const std::vector<int64_t>& offsets, const T* g, int64_t g_row, int64_t length)
+      const {
+    const auto& kernels = call_.kernels;
+    const bool is_fir = b_.co_count == 1 && b_.ci_count == 1 && call_.c.unit_step() == 1;
+    for (int64_t row = 0; row < rows_ && weights_; row += b_.co_count, x += x_group)
+      if (is_fir)
+        add_fir(x + offsets[0], g + row * g_row, length, &sums_[row * weights_ * kDotLanes<T>]);
+      else
+        add_group(x, offsets, g + row * g_row, g_row, length, &sums_[row * weights_ * kDotLanes<T>]);
+    for (int64_t row = 0; b_.has_bias && row < rows_; row += kernels.row_sums_rows)
+      kernels.row_sums[std::min(kernels.row_sums_rows, rows_ - row)](
+          {g + row * g_row, g_row, length, bias_sums_ + row * kDotLanes<T>});
+  }
+
+  void add_group(
+      const T* x, const std::vector<int64_t>& offsets, const T* g, int64_t g_row, int64_t length, T* sums) const {
+    const auto& kernels = call_.kernels;
+    for (int64_t co = 0; co < b_.co_count; co += kernels.dot_rows) {
+      const int64_t rows = std::min(kernels.dot_rows, b_.co_count - co);
+      for (int64_t j = 0; j < weights_; j += kernels.dot_taps[rows])
+        kernels.dot[rows][std::min(kernels.dot_taps[rows], weights_ - j)](
+            {x, offsets.data() + j, g + co * g_row, g_row, length, sums + (co * weights_ + j) * kDotLanes<T>,
+             weights_});
+    }
+  }
+
+  // Taps kDotLanes apart share their loads, as many as a tile takes; of the last ones, one less may exist.
+  void add_fir(const T* x, const T* g, int64_t length, T* sums) const {
+    const auto& kernels = call_.kernels;
+    constexpr int64_t kStep = kDotLanes<T>;
+    const auto add_taps = [&](int64_t begin, int64_t end, int64_t shared) {
+      for (int64_t t = begin; t < end && shared;) {
+        const int64_t taps = std::min(kernels.fir_dot_taps[shared], end - t);
+        kernels.fir_dot[shared][taps]({x + t, g, length, sums + t * kStep});
+        t += taps;
+      }
+    };
+    for (int64_t t = 0; t < weights_; t += kernels.fir_dot_shared * kStep) {
+      const int64_t count = std::min(weights_ - t, kernels.fir_dot_shared * kStep), shared = ceil_div(count, kStep);
+      const int64_t last = count - (shared - 1) * kStep;
+      add_taps(t, t + last, shared);
+      add_taps(t + last, t + kStep, shared - 1);
+    }
+  }
+
+  // The lanes of one sum, as a balanced tree.
+  static T add_lanes(T* lanes) {
+    for (int64_t half = kDotLanes<T> / 2; half; half /= 2)
+      for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
+    return lanes[0];
+  }
+
+  void write() const {
+    const int64_t first = b_.group0 * call_.c.rows + b_.co0;
+    for (int64_t row = 0; row < rows_; ++row) {
+      const int64_t co = b_.part * call_.p.c_out + first + row;
+      T* to = call_.w_sums + co * call_.weights + b_.ci0 * call_.c.taps;
+      for (int64_t j = 0; j < weights_; ++j) to[j] = add_lanes(&sums_[(row * weights_ + j) * kDotLanes<T>]);
+      if (b_.has_bias) call_.b_sums[co] = add_lanes(bias_sums_ + row * kDotLanes<T>);
+    }
+  }
+
+  const GradWeightCall<E>& call_;
+  const GradWeightBlock<E> b_;
+  const int64_t rows_;  // output channels of all groups of the item
+  const Scratch<T> x_;
+  const int64_t g_row_;
+  const Scratch<T> g_;
+  const int64_t weights_;  // of an output channel
+  const Scratch<T> sums_;
+  T* const bias_sums_;
+};
+
+}  // namespace torch_conv1d::cpu

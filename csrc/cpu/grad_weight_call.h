@@ -1,0 +1,86 @@
+// One call of grad_weight: what its items of work share.
+#pragma once
+
+#include <type_traits>
+
+#include "dispatch.h"
+#include "panel.h"
+#include "plan.h"
+#include "scratch.h"
+
+namespace torch_conv1d::cpu {
+
+template <class E>
+struct GradWeightCall {
+  using T = SumOf<E>;
+
+  GradWeightCall(const Conv1dProblem& problem, const KernelTable& table, View g, View source, void* w, void* b)
+      : p(problem),
+        c(forward_correlation(p)),
+        kernels(arithmetic_kernels<E>(table)),
+        copy(copy_kernels<E>(table)),
+        copy_sums(copy_kernels<T>(table)),
+        grad_y(g),
+        x(source),
+        grad_w(static_cast<E*>(w)),
+        grad_b(static_cast<E*>(b)),
+        plan(plan_grad_weight(
+            p,
+            sizeof(T),
+            {.unit_stride = g.stride_l == 1 && x.stride_l == 1, .sum_type = std::is_same_v<E, T>},
+            machine_with(kernels))),
+        layout(c, plan.panel_length, kDotLanes<T>),
+        weights(grad_w ? c.channels * c.taps : 0),
+        in_place(std::is_same_v<E, T> && plan.reduction.parts == 1),
+        w_parts(in_place ? 0 : plan.reduction.parts * p.c_out * weights),
+        b_parts(in_place ? 0 : plan.reduction.parts * p.c_out),
+        w_sums(in_place ? static_cast<T*>(w) : w_parts.data()),
+        b_sums(in_place ? static_cast<T*>(b) : b_parts.data()) {}
+
+  const Conv1dProblem& p;
+  const Correlation c;
+  const ArithmeticKernels<T>& kernels;
+  const CopyKernels<E>& copy;
+  const CopyKernels<T>& copy_sums;
+  const View grad_y, x;
+  E* const grad_w;
+  E* const grad_b;
+  const GradWeightPlan plan;
+  const PanelLayout layout;
+  const int64_t weights;  // of one output channel
+  const bool in_place;    // one part, of the type of the result
+  const Scratch<T> w_parts, b_parts;
+  T* const w_sums;  // [part][co][weight]
+  T* const b_sums;  // [part][co]
+};
+
+// A part of the reduction for a few groups, output channels and input channels.
+template <class E>
+struct GradWeightBlock {
+  GradWeightBlock(const GradWeightCall<E>& call, int64_t part_, int64_t first_group, int64_t first_co, int64_t first_ci)
+      : part(part_),
+        group0(first_group),
+        groups(std::min(call.plan.group_block, call.c.groups - first_group)),
+        co0(first_co),
+        co_count(std::min(call.plan.co_block, call.c.rows - first_co)),
+        ci0(first_ci),
+        ci_count(call.grad_w ? std::min(call.plan.ci_block, call.c.channels - first_ci) : 0),
+        // The last item of an output channel adds its bias.
+        has_bias(call.grad_b && first_ci + ci_count >= (call.grad_w ? call.c.channels : 0)) {}
+
+  int64_t part, group0, groups, co0, co_count, ci0, ci_count;
+  bool has_bias;
+
+  // Calls fn(first sample, samples, first position, positions) for every block of the reduction in this part.
+  template <class Fn>
+  void for_each_block(const GradWeightCall<E>& call, Fn&& fn) const {
+    const ReductionPlan& r = call.plan.reduction;
+    for (int64_t block = part * r.blocks / r.parts; block < (part + 1) * r.blocks / r.parts; ++block) {
+      const int64_t n0 = block / r.blocks_per_sample * r.runs, lo0 = block % r.blocks_per_sample * r.length;
+      const int64_t runs = std::min(r.runs, call.p.n - n0), length = std::min(r.length, call.p.l_out - lo0);
+      if (length > 0) fn(n0, runs, lo0, length);
+    }
+  }
+};
+
+}  // namespace torch_conv1d::cpu

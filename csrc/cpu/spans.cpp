@@ -1,0 +1,28 @@
+#include "spans.h"
+
+#include "division.h"
+
+namespace torch_conv1d::cpu {
+
+void cut_spans(
+    const Correlation& c,
+    bool direct,
+    int64_t panel_length,
+    int64_t lanes,
+    int64_t q,
+    int64_t q_len,
+    std::vector<Span>& spans) {
+  const int64_t end = q + q_len;
+  const int64_t inside_begin = direct ? std::clamp(-c.first_offset(), q, end) : end;
+  const int64_t inside_end = std::min(end, c.source_length - c.last_offset());
+  while (q < end) {
+    const int64_t inside = q >= inside_begin ? (inside_end - q) / lanes * lanes : 0;
+    const int64_t before = q < inside_begin ? ceil_div(inside_begin - q, lanes) * lanes : end - q;
+    const bool packed = inside <= 0;
+    const int64_t packed_before = spans.empty() ? 0 : spans.back().packed_before + spans.back().packed;
+    spans.push_back({q, packed ? std::min({panel_length, before, end - q}) : inside, packed, packed_before});
+    q += spans.back().q_len;
+  }
+}
+
+}  // namespace torch_conv1d::cpu

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from torch_conv1d import _C, conv1d
 
+FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
+
 
 class Results(NamedTuple):
     y: Tensor

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from calls import assert_same_bits, leaves, run
+from calls import FMA_SETS, Results, assert_same_bits, instruction_set_named, leaves, run
+from numerics import assert_within_budget, expect_results
 from problems import Operands, Problem, operands
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
@@ -26,6 +27,9 @@ PROBLEMS = tuple(
         n2_ci16_co24_l100_k1_s1_p0_d1_g1
         n2_ci13_co6_l49_k1_s3_p2x0_d1_g1_replicate
         n2_ci12_co12_l67_k4_s1_p3x0_d1_g12
+        n2_ci37_co37_l41_k19_s1_p9_d1_g37
+        n2_ci33_co33_l29_k5_s3_p4_d2_g33
+        n3_ci40_co40_l4_k4_s1_p0_d1_g40
         n2_ci7_co14_l131_k31_s2_p30_d2_g7_circular
         n3_ci8_co8_l33_k5_s3_p4_d2_g4
         n2_ci6_co39_l29_k7_s1_p6_d2_g3_replicate
@@ -52,15 +56,26 @@ LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+def assert_same_results(actual: Results, expected: Results, problem: Problem, o: Operands) -> None:
+    """The same bits. Only the weight gradients of a depthwise layer may be summed in another order
+    where channels are innermost."""
+    if problem.groups == problem.c_in == problem.c_out > 1:
+        assert torch.equal(actual.y, expected.y)
+        assert torch.equal(actual.grad_x, expected.grad_x)
+        for result, exact in zip(actual, expect_results(problem, o), strict=True):
+            assert_within_budget(result, exact)
+    else:
+        assert_same_bits(actual, expected)
+
+
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_layout_of_operands_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     expected = run(problem, o)
     w, b = inside_a_bigger_tensor(o.w), inside_a_bigger_tensor(o.b)
     for x_layout, grad_layout in itertools.product(LAYOUTS.values(), repeat=2):
-        assert_same_bits(
-            run(problem, Operands(x_layout(o.x), w, b, grad_layout(o.grad_y))), expected
-        )
+        actual = run(problem, Operands(x_layout(o.x), w, b, grad_layout(o.grad_y)))
+        assert_same_results(actual, expected, problem, o)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
@@ -69,7 +84,25 @@ def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> N
     expected = run(problem, o)
     for layout in LAYOUTS.values():
         laid_out = o._replace(x=layout(o.x), grad_y=layout(o.grad_y))
-        assert_same_bits(run(problem, laid_out, channels_last=True), expected)
+        assert_same_results(run(problem, laid_out, channels_last=True), expected, problem, o)
+
+
+@pytest.mark.parametrize("channels", [16, 33, 300])
+def test_channels_innermost_change_no_bit_elsewhere(channels: int, dtype: torch.dtype) -> None:
+    problem = Problem.parse(f"n3_ci{channels}_co{channels}_l311_k19_s1_p9_d1_g{channels}")
+    o = operands(problem, dtype)
+    o = o._replace(x=o.x.mT.contiguous().mT, grad_y=o.grad_y.mT.contiguous().mT)
+    expected = run(problem, o, channels_last=True)
+    for name in FMA_SETS:
+        with instruction_set_named(name):
+            assert_same_bits(run(problem, o, channels_last=True), expected, name)
+    threads = torch.get_num_threads()
+    for count in (1, 2, 3, 5):
+        torch.set_num_threads(count)
+        try:
+            assert_same_bits(run(problem, o, channels_last=True), expected, count)
+        finally:
+            torch.set_num_threads(threads)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)

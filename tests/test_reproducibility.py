@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.nn.functional as F
-from calls import assert_same_bits, instruction_set_named, run
+from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
 from problems import CORPUS, Operands, Problem, operands
 
-from torch_conv1d import _C, conv1d
+from torch_conv1d import conv1d
 
 # Unpadded: an output of a chunk is then a whole chain, whatever surrounds the chunk.
 UNPADDED = tuple(
@@ -57,7 +57,6 @@ BIG = tuple(
         """.split(),
     )
 )
-FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
 
 
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)

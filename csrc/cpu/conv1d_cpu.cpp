@@ -1,23 +1,48 @@
 // The three derivatives: the active instruction set's kernels, or the reference loops.
 #include "conv1d_cpu.h"
 
+#include "channels.h"
 #include "correlate.h"
 #include "dispatch.h"
 #include "grad_weight.h"
+#include "plan.h"
 #include "reference.h"
 
 namespace torch_conv1d::cpu {
+namespace {
+
+void run_correlation(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
+  with_element(dtype, [&](auto element) {
+    using T = SumOf<decltype(element)>;
+    const DataFacts data{
+        .unit_stride = source.stride_l == 1 && out.stride_l == 1,
+        .sum_type = std::is_same_v<decltype(element), T>,
+        .channels_innermost = source.stride_c == 1 && out.stride_c == 1};
+    const bool channels = lanes_are_channels(c, sizeof(T), data);
+    (channels ? filter_channels : correlate)(c, dtype, table, source, w, bias, out);
+  });
+}
+
+}  // namespace
 
 void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y) {
   if (const KernelTable* table = active().kernels)
-    correlate(forward_correlation(p), dtype, *table, x, w, bias, y);
+    run_correlation(forward_correlation(p), dtype, *table, x, w, bias, y);
   else
     reference::forward(p, dtype, x, w, bias, y);
 }
 
 void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w, MutableView grad_x) {
   if (const KernelTable* table = active().kernels)
-    correlate(grad_input_correlation(p), dtype, *table, grad_y, w, nullptr, grad_x);
+    run_correlation(grad_input_correlation(p), dtype, *table, grad_y, w, nullptr, grad_x);
   else
     reference::grad_input(p, dtype, grad_y, w, grad_x);
 }

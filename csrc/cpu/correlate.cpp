@@ -364,7 +364,6 @@ void correlate(
     const void* w,
     const void* bias,
     MutableView out) {
-  if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
   with_element(dtype, [&](auto element) { CorrelateCall<decltype(element)>(c, table, source, w, bias, out).run(); });
 }
 

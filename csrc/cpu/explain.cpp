@@ -13,8 +13,16 @@ bool has_sum_type(DType dtype) { return dtype == DType::float32 || dtype == DTyp
 
 void explain_correlation(
     std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, DType dtype, const Machine& machine) {
-  const CorrelationPlan plan =
-      plan_correlation(c, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
+  const DataFacts data{.unit_stride = true, .sum_type = has_sum_type(dtype)};
+  if (lanes_are_channels(c, sum_bytes, data)) {
+    const ChannelsPlan plan = plan_channels(c, sum_bytes, machine);
+    out << name << ".algorithm: channels\n"
+        << name << ".tile: " << machine.channel_vectors * machine.lanes << " channels\n"
+        << name << ".blocks: channels " << plan.channel_block << ", positions " << plan.q_block * c.phases << "\n"
+        << name << ".reason: a depthwise layer whose rows do not fill a vector, so lanes are channels\n";
+    return;
+  }
+  const CorrelationPlan plan = plan_correlation(c, sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"
       << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes
@@ -50,15 +58,20 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
     const GradWeightPlan plan =
         plan_grad_weight(p, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
     const ReductionPlan& r = plan.reduction;
-    out << "grad_weight.algorithm: " << (r.lanes_are_positions ? "dot" : "outer") << "\n"
+    static constexpr struct {
+      const char *algorithm, *reason;
+    } kLanes[] = {
+        {"dot", "would not repay a transposed grad_y, so lanes are positions"},
+        {"outer", "repay a transposed grad_y, so lanes are output channels"},
+        {"channels", "do not fill a vector with positions, so lanes are channels"}};
+    const auto& lanes = kLanes[int(r.lanes)];
+    out << "grad_weight.algorithm: " << lanes.algorithm << "\n"
         << "grad_weight.reduction: " << r.blocks << " blocks of " << r.runs << " x " << r.length << " positions in "
         << r.parts << " parts\n"
         << "grad_weight.blocks: groups " << plan.group_block << ", output channels " << plan.co_block
         << ", input channels " << plan.ci_block << "\n"
         << "grad_weight.reason: " << p.c_out_per_group() << " output channels a group with "
-        << p.c_in_per_group() * p.kernel_size << " weights each "
-        << (r.lanes_are_positions ? "would not repay a transposed grad_y, so lanes are positions\n"
-                                  : "repay a transposed grad_y, so lanes are output channels\n");
+        << p.c_in_per_group() * p.kernel_size << " weights each " << lanes.reason << "\n";
   };
   if (dtype == DType::float64)
     explain_for(active().kernels->float64, 8);

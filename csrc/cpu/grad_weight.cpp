@@ -1,4 +1,4 @@
-// grad_weight and grad_bias: the items of work around the outer and dot tiles.
+// grad_weight and grad_bias: the items of work around the outer, dot and channels tiles.
 //
 //   for every item (part of the reduction, groups, output channels, input channels), in parallel:
 //     for every block of positions of the part:
@@ -10,6 +10,7 @@
 
 #include <algorithm>
 
+#include "channels_item.h"
 #include "division.h"
 #include "dot_item.h"
 #include "outer_item.h"
@@ -32,10 +33,17 @@ void run(const GradWeightCall<E>& call) {
       const int64_t co0 = (rest /= ci_blocks) % co_blocks * plan.co_block;
       const int64_t group0 = (rest /= co_blocks) % group_blocks * plan.group_block;
       const GradWeightBlock<E> block(call, rest / group_blocks, group0, co0, ci0);
-      if (plan.reduction.lanes_are_positions)
-        DotItem<E>(call, block).run();
-      else
-        OuterItem<E>(call, block).run();
+      switch (plan.reduction.lanes) {
+        case GradWeightLanes::positions:
+          DotItem<E>(call, block).run();
+          break;
+        case GradWeightLanes::output_channels:
+          OuterItem<E>(call, block).run();
+          break;
+        case GradWeightLanes::channels:
+          ChannelsItem<E>(call, block).run();
+          break;
+      }
     }
   });
   if (call.in_place) return;

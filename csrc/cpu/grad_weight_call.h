@@ -27,7 +27,9 @@ struct GradWeightCall {
         plan(plan_grad_weight(
             p,
             sizeof(T),
-            {.unit_stride = g.stride_l == 1 && x.stride_l == 1, .sum_type = std::is_same_v<E, T>},
+            {.unit_stride = g.stride_l == 1 && x.stride_l == 1,
+             .sum_type = std::is_same_v<E, T>,
+             .channels_innermost = g.stride_c == 1 && x.stride_c == 1},
             machine_with(kernels))),
         layout(c, plan.panel_length, kDotLanes<T>),
         weights(grad_w ? c.channels * c.taps : 0),

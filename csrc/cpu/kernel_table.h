@@ -35,6 +35,40 @@ template <class T>
 constexpr int64_t kFirShift = 64 / int64_t(sizeof(T));
 constexpr int kFirShared = 4;
 
+// for i < positions, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
+//   out[i * out_row + j] = init[j] + sum over t < taps of w[w_offset[t] + j] * x(i, t)[j]
+// One chain of fused multiply-adds per output, in ascending order of t.
+template <class T>
+struct ChannelsArgs {
+  const T* const* source;
+  int64_t source_step;
+  const int64_t* offset;
+  int64_t channel;
+  const T* w;
+  const int64_t* w_offset;
+  int64_t taps;
+  const T* init;  // null: zeros
+  T* out;
+  int64_t out_row;
+  int64_t positions;
+};
+
+// for t < taps, j < vectors * lanes, x(i, t) as above:
+//   sum[t * sum_row + j] += sum over i < positions of g[i * g_row + j] * x(i, t)[j]
+// One chain per sum, which goes on from one call to the next.
+template <class T>
+struct ChannelSumsArgs {
+  const T* const* source;
+  int64_t source_step;
+  const int64_t* offset;
+  int64_t channel;
+  const T* g;
+  int64_t g_row;
+  T* sum;
+  int64_t sum_row;
+  int64_t positions;
+};
+
 // for r < rows, j < vectors * lanes:
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
 //                           x[m * x_run + offset[r] + i] * g[((m * length) + i) * vectors * lanes + j]
@@ -101,6 +135,8 @@ template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
   using Correlate = void (*)(const CorrelateArgs<T>&);
+  using Channels = void (*)(const ChannelsArgs<T>&);
+  using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
   using FirDot = void (*)(const FirDotArgs<T>&);
@@ -115,6 +151,11 @@ struct ArithmeticKernels {
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
   Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
   Correlate fir[3][kMaxVectors + 1];
+
+  // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps.
+  int64_t channel_vectors, channel_taps;
+  Channels channels[kMaxVectors + 1];
+  ChannelSums channel_sums[kMaxRows + 1][kMaxVectors + 1];
 
   // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;

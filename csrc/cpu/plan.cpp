@@ -22,6 +22,11 @@ constexpr int64_t kDirectProducts = 16;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
+// Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
+constexpr int64_t kChannelPositions = 256;
+// Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
+constexpr int64_t kChannelSpan = 2048;
+
 // grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
@@ -121,11 +126,34 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   return plan;
 }
 
-ReductionPlan plan_reduction(const Conv1dProblem& p) {
+bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
+  const int64_t lanes = 64 / sum_bytes;
+  return c.rows == 1 && c.channels == 1 && c.fold_left + c.fold_right == 0 && c.groups >= lanes &&
+         c.last_offset() - c.first_offset() < kChannelSpan && (data.channels_innermost || c.q_total() < lanes);
+}
+
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  ChannelsPlan plan;
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  const int64_t tile = machine.lanes * machine.channel_vectors;
+  // The rows of x that neighbouring positions share stay in the L1 cache. Channels that do not fill a vector are an item of
+  // their own, because they are copied.
+  const int64_t whole = std::max(c.groups / machine.lanes * machine.lanes, machine.lanes);
+  plan.channel_block =
+      std::clamp<int64_t>(2 * kL1Panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);
+  plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
+  const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
+  const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
+  while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);
+  while (items() < wanted && plan.channel_block > tile)
+    plan.channel_block = ceil_div(plan.channel_block / 2, tile) * tile;
+  return plan;
+}
+
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   ReductionPlan r;
-  r.lanes_are_positions = p.c_out_per_group() < kOuterChannels ||
-                          (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
-  const int64_t positions = r.lanes_are_positions ? kDotPositions : kOuterPositions;
+  r.lanes = lanes;
+  const int64_t positions = lanes == GradWeightLanes::output_channels ? kOuterPositions : kDotPositions;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   r.length = ceil_div(p.l_out, r.blocks_per_sample);
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
@@ -138,16 +166,22 @@ ReductionPlan plan_reduction(const Conv1dProblem& p) {
 
 GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
-  plan.reduction = plan_reduction(p);
+  const Correlation c = forward_correlation(p);
+  const bool few_weights = p.c_out_per_group() < kOuterChannels ||
+                           (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
+  plan.reduction = plan_reduction(
+      p, lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
+         : few_weights                          ? GradWeightLanes::positions
+                                                : GradWeightLanes::output_channels);
   const ReductionPlan& r = plan.reduction;
+  const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
   plan.worth_threads = multiply_adds > kThreadWork;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 4 * machine.threads : 1;
 
-  const Correlation c = forward_correlation(p);
-  const int64_t sum_lanes = r.lanes_are_positions ? 64 / sum_bytes : 1;
+  const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
   const DirectReads direct(c, data, sum_lanes);
-  plan.direct = r.lanes_are_positions && direct.worth;
+  plan.direct = dot && direct.worth;
   plan.panel_length = plan.direct ? std::min(r.length, direct.end_length) : r.length;
 
   // What an item reads and the sums that it keeps share the L2 cache.
@@ -158,7 +192,15 @@ GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataF
   const int64_t x_row = plan.direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
   const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
   plan.group_block = 1;
-  if (r.lanes_are_positions) {
+  if (r.lanes == GradWeightLanes::channels) {
+    const ChannelsPlan channels = plan_channels(c, sum_bytes, machine);
+    plan.group_block = channels.channel_block;
+    plan.co_block = plan.ci_block = 1;
+    while (r.parts * ceil_div(p.groups, plan.group_block) < wanted && plan.group_block > machine.lanes)
+      plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
+    return plan;
+  }
+  if (dot) {
     const int64_t weight_bytes = p.kernel_size * sum_lanes * sum_bytes;  // of one row of x and one of grad_y
     plan.ci_block = fit(std::max(x_bytes, weight_bytes), p.c_in_per_group());
     plan.co_block = fit(std::max(g_bytes, plan.ci_block * weight_bytes), p.c_out_per_group());
@@ -175,7 +217,7 @@ GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataF
            ceil_div(p.c_in_per_group(), plan.ci_block);
   };
   // Sharing x costs less than sharing grad_y, which outer transposes.
-  const int64_t least_co = r.lanes_are_positions ? 8 : 64;
+  const int64_t least_co = dot ? 8 : 64;
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
   while (items() < wanted && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
   while (items() < wanted && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);

@@ -19,13 +19,15 @@ struct Machine {
   int64_t lanes;                     // of a vector
   int64_t correlate_rows;            // most rows of a correlate tile
   const int64_t* correlate_vectors;  // vectors of a tile of [rows]
+  int64_t channel_vectors;           // of a tile whose lanes are channels
   int64_t l2_bytes;
   int64_t threads;
 };
 
 template <class T>
 Machine machine_with(const ArithmeticKernels<T>& kernels) {
-  return {kernels.lanes, kernels.correlate_rows, kernels.correlate_vectors, l2_cache_bytes(), num_threads()};
+  return {kernels.lanes,           kernels.correlate_rows, kernels.correlate_vectors,
+          kernels.channel_vectors, l2_cache_bytes(),       num_threads()};
 }
 
 // Blocks of one forward or grad_input call. An item of work covers n_block samples, group_block groups, q_block
@@ -43,19 +45,36 @@ struct CorrelationPlan {
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
 };
 
-// What the data in memory allow: rows whose positions are neighbours, on both sides; and a source of the type that sums
-// are made in.
+// What the data in memory allow: rows whose positions are neighbours, on both sides; a source of the type that sums are
+// made in; or positions whose channels are neighbours, on both sides.
 struct DataFacts {
   bool unit_stride, sum_type;
+  bool channels_innermost = false;
 };
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
+// A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
+struct ChannelsPlan {
+  int64_t channel_block, q_block;
+  bool worth_threads;
+};
+
+// Whether lanes should be channels: those that are neighbours in memory on both sides, or whose rows are short. Sums of
+// grad_weight depend on it, so it depends on the problem alone, not on the machine.
+bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+
 // How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
 // problem alone: not from the machine, its caches or its threads.
+enum class GradWeightLanes {
+  positions,        // the dot tiles
+  output_channels,  // the outer tile
+  channels,         // the tile of depthwise layers
+};
 struct ReductionPlan {
-  bool lanes_are_positions;  // the dot tile; otherwise the outer tile, whose lanes are output channels
-  int64_t runs, length;      // a block is `length` positions of each of `runs` samples
+  GradWeightLanes lanes;
+  int64_t runs, length;  // a block is `length` positions of each of `runs` samples
   int64_t blocks_per_sample, blocks;
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };
@@ -70,7 +89,7 @@ struct GradWeightPlan {
   int64_t panel_length;  // positions of a panel: those of a block, or less if direct
 };
 
-ReductionPlan plan_reduction(const Conv1dProblem& p);
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);
 GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 }  // namespace torch_conv1d::cpu

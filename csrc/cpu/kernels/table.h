@@ -1,11 +1,13 @@
 // Fills a KernelTable from the register budget of an instruction set, a type with
 //   correlate_vectors[]  vectors of a tile of 1 row (fir), 2, ... rows (correlate)
+//   channel_vectors, channel_taps
 //   outer_rows, outer_vectors
 //   dot_taps[]           taps of a dot tile of 1, 2, ... rows
 //   fir_dot_taps[]       taps of a fir_dot tile of which 1, 2, ... share their loads
 //   row_sums_rows
 #pragma once
 
+#include "channels.h"
 #include "copy.h"
 #include "correlate.h"
 #include "dot.h"
@@ -31,6 +33,16 @@ constexpr void fill_fir(ArithmeticKernels<T>& table) {
   table.fir[1][Vectors] = &fir<T, Vectors, 0>;
   table.fir[2][Vectors] = &fir<T, Vectors, 1>;
   if constexpr (Vectors > 1) fill_fir<T, Vectors - 1>(table);
+}
+template <class T, int Vectors>
+constexpr void fill_channels(ArithmeticKernels<T>& table) {
+  table.channels[Vectors] = &channels<T, Vectors>;
+  if constexpr (Vectors > 1) fill_channels<T, Vectors - 1>(table);
+}
+template <class T, int Taps, int Vectors>
+constexpr void fill_channel_sums(ArithmeticKernels<T>& table) {
+  table.channel_sums[Taps][Vectors] = &channel_sums<T, Taps, Vectors>;
+  if constexpr (Vectors > 1) fill_channel_sums<T, Taps, Vectors - 1>(table);
 }
 template <class T, int Rows, int Vectors>
 constexpr void fill_outer(ArithmeticKernels<T>& table) {
@@ -61,6 +73,7 @@ constexpr void fill(ArithmeticKernels<T>& table) {
       table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
     }
   }
+  if constexpr (Rows <= Budget::channel_taps) fill_channel_sums<T, Rows, Budget::channel_vectors>(table);
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
   if constexpr (Rows <= count(Budget::dot_taps)) {
     table.dot_rows = Rows;
@@ -80,6 +93,9 @@ template <class T, class Budget>
 constexpr ArithmeticKernels<T> arithmetic() {
   ArithmeticKernels<T> table{};
   table.lanes = kLanes<T>;
+  table.channel_vectors = Budget::channel_vectors;
+  table.channel_taps = Budget::channel_taps;
+  fill_channels<T, Budget::channel_vectors>(table);
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   table.row_sums_rows = Budget::row_sums_rows;

@@ -1,0 +1,73 @@
+// The tiles of depthwise layers whose channels are innermost: lanes are channels, each with weights of its own. A position
+// of x is a pointer, so stride, dilation and padding are a matter of which pointer.
+#pragma once
+
+#include "vector.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// Positions that share the loads of the weights.
+constexpr int kChannelPositions = 4;
+
+// Contract: ChannelsArgs.
+template <class T, int Vectors>
+void channels(const ChannelsArgs<T>& a) {
+  const auto compute = [&](int64_t first, auto position_count) __attribute__((always_inline)) {
+    constexpr int kPositions = int(sizeof position_count);
+    Vector<T> sum[kPositions][Vectors];
+    UNROLL for (int v = 0; v < Vectors; ++v) {
+      const Vector<T> init = a.init ? load<Vector<T>>(a.init + v * kLanes<T>) : Vector<T>{};
+      UNROLL for (int i = 0; i < kPositions; ++i)
+        sum[i][v] = init;
+    }
+    const T* const* source = a.source + first * a.source_step;
+    for (int64_t t = 0; t < a.taps; ++t) {
+      Vector<T> weight[Vectors];
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        weight[v] = load<Vector<T>>(a.w + a.w_offset[t] + v * kLanes<T>);
+      UNROLL for (int i = 0; i < kPositions; ++i) {
+        const T* x = source[i * a.source_step + a.offset[t]] + a.channel;
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          sum[i][v] += weight[v] * load<Vector<T>>(x + v * kLanes<T>);
+      }
+    }
+    UNROLL for (int i = 0; i < kPositions; ++i) {
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        store(a.out + (first + i) * a.out_row + v * kLanes<T>, sum[i][v]);
+    }
+  };
+  struct Several {
+    char size[kChannelPositions];
+  };
+  int64_t i = 0;
+  for (; i + kChannelPositions <= a.positions; i += kChannelPositions) compute(i, Several());
+  for (; i < a.positions; ++i) compute(i, char());
+}
+
+// Contract: ChannelSumsArgs.
+template <class T, int Taps, int Vectors>
+void channel_sums(const ChannelSumsArgs<T>& a) {
+  Vector<T> sum[Taps][Vectors];
+  UNROLL for (int t = 0; t < Taps; ++t) {
+    UNROLL for (int v = 0; v < Vectors; ++v)
+      sum[t][v] = load<Vector<T>>(a.sum + t * a.sum_row + v * kLanes<T>);
+  }
+  for (int64_t i = 0; i < a.positions; ++i) {
+    Vector<T> g[Vectors];
+    UNROLL for (int v = 0; v < Vectors; ++v)
+      g[v] = load<Vector<T>>(a.g + i * a.g_row + v * kLanes<T>);
+    UNROLL for (int t = 0; t < Taps; ++t) {
+      const T* x = a.source[i * a.source_step + a.offset[t]] + a.channel;
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        sum[t][v] += g[v] * load<Vector<T>>(x + v * kLanes<T>);
+    }
+  }
+  UNROLL for (int t = 0; t < Taps; ++t) {
+    UNROLL for (int v = 0; v < Vectors; ++v)
+      store(a.sum + t * a.sum_row + v * kLanes<T>, sum[t][v]);
+  }
+}
+
+}  // namespace
+}  // namespace torch_conv1d::cpu

@@ -9,9 +9,9 @@ Modes: `forward` runs under no_grad; `grad_input` and `grad_weight` (with grad_b
 pass alone; `train` is a forward and a backward with every gradient.
 
 "roofline" is the shortest possible time, max(flops / peak, bytes / bandwidth), over ours. Peak is
-what torch reaches on a large matrix product (of float32 for bfloat16 and float16, which accumulate
-there), bandwidth what it reaches on a large copy, both measured in the same run with the same
-threads. Small tensors stay in a cache and can exceed that bandwidth.
+what multiply-adds in registers reach with the instruction set of --isa (in float32 for bfloat16 and
+float16, which accumulate there), bandwidth what a large copy reaches, both measured in the same run
+with the same threads. Tensors that stay in a cache can exceed that bandwidth, nothing the peak.
 
 To compare on a machine with AVX-512 as if it had AVX2 alone, tell both sides:
 
@@ -41,7 +41,8 @@ from benchmarks.calls import (
     make_operands,
 )
 from benchmarks.overhead import measure_overhead
-from benchmarks.timing import Comparison, compare, copy_bytes_per_second, matmul_flops_per_second
+from benchmarks.roofline import Limits, measure_limits
+from benchmarks.timing import Comparison, compare
 from benchmarks.workloads import Workload, load_workloads, parse_workload
 from torch_conv1d import _C
 
@@ -70,9 +71,9 @@ class Conditions:
     bandwidth_gb: float
 
     def shortest_time(self, p: Workload) -> float:
-        passes = 3 if self.mode == "train" else 1
-        moved = p.elements() * DTYPES[self.dtype].itemsize
-        return passes * max(p.flops() / self.peak_gflops, moved / self.bandwidth_gb) / 1e9
+        flops, elements = p.work(self.mode)
+        limits = Limits(self.peak_gflops * 1e9, self.bandwidth_gb * 1e9)
+        return limits.shortest_time(flops, elements * DTYPES[self.dtype].itemsize)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def describe_conditions(args: argparse.Namespace) -> Conditions:
-    accumulated_in = torch.promote_types(DTYPES[args.dtype], torch.float32)
+    limits = measure_limits(args.dtype)
     return Conditions(
         mode=args.mode,
         dtype=args.dtype,
@@ -138,8 +139,8 @@ def describe_conditions(args: argparse.Namespace) -> Conditions:
         torch=torch.__version__,
         cpu=cpu_name(),
         environment={k: os.environ[k] for k in TORCH_ISA_VARIABLES if k in os.environ},
-        peak_gflops=round(matmul_flops_per_second(accumulated_in) / 1e9, 1),
-        bandwidth_gb=round(copy_bytes_per_second() / 1e9, 1),
+        peak_gflops=round(limits.flops / 1e9, 1),
+        bandwidth_gb=round(limits.bytes / 1e9, 1),
     )
 
 

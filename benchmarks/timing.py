@@ -1,4 +1,4 @@
-"""Two calls timed side by side, and what the machine can do at best."""
+"""Two calls timed side by side."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import torch
 
 Call = Callable[[], object]
 
@@ -64,23 +62,3 @@ def _calls_per_block(call: Call) -> int:
     while (seconds := _block(call, calls) * calls) < BLOCK_SECONDS:
         calls = max(2 * calls, int(calls * BLOCK_SECONDS / max(seconds, 1e-6)))
     return calls
-
-
-def matmul_flops_per_second(dtype: torch.dtype) -> float:
-    """The practical FMA peak: what torch reaches on a large matrix product, best of several."""
-    size = 1536
-    a, b = torch.randn(2, size, size, dtype=dtype)
-    out = torch.empty_like(a)
-    return 2 * size**3 / _best(lambda: torch.mm(a, b, out=out))
-
-
-def copy_bytes_per_second() -> float:
-    """Bytes read plus bytes written by a copy of 256 MiB, best of several."""
-    source = torch.zeros(2**26)
-    target = torch.zeros_like(source)
-    return 2 * source.nbytes / _best(lambda: target.copy_(source))
-
-
-def _best(call: Call) -> float:
-    call()
-    return min(_block(call, 1) for _ in range(7))

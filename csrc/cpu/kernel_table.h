@@ -92,6 +92,10 @@ struct CopyArgs {
   int64_t rows, columns;
 };
 
+// Runs kMultiplyAddChains independent chains of `steps` multiply-adds, each on a vector, and returns a number that depends on all of
+// them. An FMA that takes up to 5 cycles and starts up to twice a cycle needs 10 chains; 12 and the two constants are in registers everywhere.
+constexpr int kMultiplyAddChains = 12;
+
 template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
@@ -99,6 +103,7 @@ struct ArithmeticKernels {
   using Slide = void (*)(const SlideArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
+  using MultiplyAdd = T (*)(int64_t steps);
 
   int64_t lanes;  // elements of a vector
 
@@ -120,6 +125,8 @@ struct ArithmeticKernels {
   int64_t dot_rows;
   int64_t dot_taps[kMaxRows + 1];
   Dot dot[kMaxRows + 1][kMaxVectors + 1];
+
+  MultiplyAdd multiply_add;
 };
 
 template <class E>

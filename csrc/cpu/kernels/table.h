@@ -8,6 +8,7 @@
 #include "copy.h"
 #include "correlate.h"
 #include "dot.h"
+#include "multiply_add.h"
 #include "outer.h"
 #include "slide.h"
 
@@ -66,6 +67,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   fill<T, Budget>(table);
+  table.multiply_add = &multiply_add<T>;
   return table;
 }
 

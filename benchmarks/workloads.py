@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-WORKLOADS = Path(__file__).with_name("problems") / "workloads.txt"
+PROBLEMS = Path(__file__).parent / "problems"
 
 _PROBLEM = re.compile(
     r"n(?P<n>\d+)_ci(?P<c_in>\d+)_co(?P<c_out>\d+)_l(?P<l_in>\d+)_k(?P<kernel_size>\d+)"
@@ -21,6 +21,7 @@ WORK = {
     "grad_input": (1, 1, 1, 1),
     "grad_weight": (1, 1, 1, 1),
     "train": (3, 3, 3, 2),
+    "double_backward": (4, 3, 3, 2),
 }
 
 
@@ -85,10 +86,10 @@ def parse_workload(problem: str, name: str = "", bias: bool = True) -> Workload:
     return Workload(name=name or problem, padding_mode=padding_mode, bias=bias, **sizes)
 
 
-def load_workloads(path: Path = WORKLOADS) -> list[Workload]:
-    """The workloads of a file with lines `name problem bias|nobias`; # starts a comment."""
+def load_workloads(table: str = "workloads") -> list[Workload]:
+    """The lines `name problem bias|nobias` of a file in problems/; # starts a comment."""
     workloads = []
-    for line in path.read_text().splitlines():
+    for line in (PROBLEMS / f"{table}.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, problem, bias = line.split()
             workloads.append(parse_workload(problem, name, bias == "bias"))

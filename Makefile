@@ -50,7 +50,7 @@ sanitize:
 	$(MAKE) -C tests/kernels check
 
 clean:
-	rm -rf $(VENV) build dist results *.egg-info python/*.egg-info
+	rm -rf $(VENV) build dist *.egg-info python/*.egg-info
 	find python -name '*.so' -o -name _build_info.py | xargs rm -f
 
 $(BIN)/python:

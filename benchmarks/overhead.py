@@ -9,39 +9,31 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_conv1d
-from benchmarks.timing import Call, Comparison, compare
+from benchmarks.timing import Call, Local, compare
 
 
-def measure_overhead(budget: float) -> dict[str, Comparison]:
-    theirs = nn.Conv1d(1, 1, 3)
-    ours = torch_conv1d.Conv1d(1, 1, 3)
-    w, b = theirs.weight, theirs.bias
+def print_overhead(budget: float) -> None:
+    print(f"{'':24}{'torch us':>10} {'ours us':>10} {'ratio':>6}")
+    their_module = nn.Conv1d(1, 1, 3)
+    w, b = their_module.weight, their_module.bias
 
     pairs: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]] = {
         "function": (
             lambda x: torch_conv1d.conv1d(x, w, b),
             lambda x: functional.conv1d(x, w, b),
         ),
-        "module": (ours, theirs),
+        "module": (torch_conv1d.Conv1d(1, 1, 3), their_module),
     }
-    results = {}
     for name, (our_layer, their_layer) in pairs.items():
-        for mode, make in (("no grad", _no_grad), ("graph", _graph), ("backward", _backward)):
-            results[f"{name}, {mode}"] = compare(make(our_layer), make(their_layer), budget)
-    return results
+        for mode, make in (("no grad", _forward), ("graph", _forward), ("backward", _backward)):
+            with torch.set_grad_enabled(mode != "no grad"):
+                t = compare(Local(make(our_layer)), {"torch": Local(make(their_layer))}, budget)
+            theirs = t.peers["torch"]
+            times = f"{theirs.seconds * 1e6:10.2f} {t.ours * 1e6:10.2f} {theirs.ratio:6.2f}"
+            print(f"{name + ', ' + mode:24}{times}")
 
 
-def _no_grad(layer: Callable[[Tensor], Tensor]) -> Call:
-    x = torch.randn(1, 1, 8)
-
-    def call() -> None:
-        with torch.no_grad():
-            layer(x)
-
-    return call
-
-
-def _graph(layer: Callable[[Tensor], Tensor]) -> Call:
+def _forward(layer: Callable[[Tensor], Tensor]) -> Call:
     x = torch.randn(1, 1, 8, requires_grad=True)
     return lambda: layer(x)
 

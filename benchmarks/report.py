@@ -1,8 +1,8 @@
 """Turns the JSON files of benchmarks.run into Markdown and plots.
 
-python -m benchmarks.report results/*.json                      prints the tables
-python -m benchmarks.report results/*.json --update README.md   between the markers in that file
-python -m benchmarks.report results/*.json --plots docs         writes ratios.png and roofline.png
+python -m benchmarks.report FILES                      prints the tables
+python -m benchmarks.report FILES --update README.md   between the markers in that file
+python -m benchmarks.report FILES --plots docs         writes ratios.png and roofline.png
 """
 
 from __future__ import annotations
@@ -18,25 +18,40 @@ BEGIN = "<!-- begin: written by benchmarks.report -->"
 END = "<!-- end: written by benchmarks.report -->"
 
 
+Values = dict[str, float]  # by the name of the layer
+
+
 @dataclass(frozen=True)
 class Report:
-    """One run; ratios and roofline fractions by the name of the layer."""
+    """One run: ratios by peer, and fractions of the roofline."""
 
     conditions: dict[str, Any]
-    ratios: dict[str, float]
-    rooflines: dict[str, float]
+    ratios: dict[str, Values]
+    rooflines: Values
 
     @property
     def label(self) -> str:
         c = self.conditions
+        words = [c["mode"], c["dtype"]]
+        if c["layout"] != "ncl":
+            words.append(c["layout"])
+        if c["device"] == "cpu":
+            words.append(c["isa"])
         threads = "" if c["threads"] == 1 else f", {c['threads']} threads"
-        return f"{c['mode']} {c['dtype']} {c['isa']}{threads}"
+        return " ".join(words) + threads
+
+    @property
+    def columns(self) -> dict[str, Values]:
+        """Ratios to torch under the label alone, to others with their name."""
+        base = self.conditions["base"]
+        names = {"torch": "", "base": f", to {base}", "ncl": ", to (N, C, L)"}
+        return {self.label + names.get(p, f", to {p}"): v for p, v in self.ratios.items()}
 
     @property
     def machine(self) -> str:
         c = self.conditions
         variables = "".join(f", {key}={value}" for key, value in c["environment"].items())
-        return f"{c['cpu']}, torch {c['torch']}{variables}"
+        return f"{c['processor']}, torch {c['torch']}{variables}"
 
 
 def load_report(path: Path) -> Report:
@@ -45,52 +60,68 @@ def load_report(path: Path) -> Report:
     wrong = [name for name, row in rows.items() if row["timing"] is None]
     if wrong:
         raise SystemExit(f"{path}: wrong results for {', '.join(wrong)}")
-    return Report(
-        conditions=report["conditions"],
-        ratios={name: row["timing"]["ratio"] for name, row in rows.items()},
-        rooflines={name: row["roofline"] for name, row in rows.items()},
-    )
+    ratios: dict[str, Values] = {}
+    for name, row in rows.items():
+        for peer, time in row["timing"]["peers"].items():
+            ratios.setdefault(peer, {})[name] = time["ratio"]
+    rooflines = {name: row["roofline"] for name, row in rows.items()}
+    return Report(report["conditions"], ratios, rooflines)
 
 
 def markdown(reports: list[Report]) -> str:
+    columns = {label: values for r in reports for label, values in r.columns.items()}
     return "\n".join(
         [
             *(f"Measured on {machine}." for machine in dict.fromkeys(r.machine for r in reports)),
             "",
-            *summary_table(reports),
+            *summary_table(columns),
             "",
-            "<details><summary>Every layer: time of torch / ours</summary>",
+            *roofline_table(reports),
             "",
-            *layer_table(reports),
+            "<details><summary>Every layer: time of torch, or another, / ours</summary>",
+            "",
+            *layer_table(columns),
             "",
             "</details>",
         ]
     )
 
 
-def summary_table(reports: list[Report]) -> list[str]:
+def summary_table(columns: dict[str, Values]) -> list[str]:
     lines = [
-        "| time of torch / ours | geometric mean | smallest | largest | layers slower than torch |",
+        "| time of torch, or another, / ours | geometric mean | smallest | largest | below 1 |",
         "|---|---:|---:|---:|---:|",
     ]
-    for r in reports:
-        ratios = r.ratios.values()
+    for label, values in columns.items():
+        ratios = values.values()
         slower = sum(ratio < 1 for ratio in ratios)
         lines.append(
-            f"| {r.label} | {statistics.geometric_mean(ratios):.2f} | {min(ratios):.2f} "
+            f"| {label} | {statistics.geometric_mean(ratios):.2f} | {min(ratios):.2f} "
             f"| {max(ratios):.1f} | {slower} of {len(ratios)} |"
         )
     return lines
 
 
-def layer_table(reports: list[Report]) -> list[str]:
-    names = dict.fromkeys(name for r in reports for name in r.ratios)
+def roofline_table(reports: list[Report]) -> list[str]:
     lines = [
-        "| layer | " + " | ".join(r.label for r in reports) + " |",
-        "|---|" + "---:|" * len(reports),
+        "| shortest possible time / ours | geometric mean | smallest | peak | bandwidth |",
+        "|---|---:|---:|---:|---:|",
     ]
+    for r in reports:
+        fractions = r.rooflines.values()
+        lines.append(
+            f"| {r.label} | {statistics.geometric_mean(fractions):.2f} | {min(fractions):.2f} "
+            f"| {r.conditions['peak_gflops']:.0f} GFLOP/s "
+            f"| {r.conditions['bandwidth_gb']:.0f} GB/s |"
+        )
+    return lines
+
+
+def layer_table(columns: dict[str, Values]) -> list[str]:
+    names = dict.fromkeys(name for values in columns.values() for name in values)
+    lines = ["| layer | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
     for name in names:
-        cells = (f"{r.ratios[name]:.2f}" if name in r.ratios else "" for r in reports)
+        cells = (f"{v[name]:.2f}" if name in v else "" for v in columns.values())
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return lines
 
@@ -109,15 +140,16 @@ def plot(reports: list[Report], folder: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    for name, label, values in (
-        ("ratios", "time of torch / ours", [r.ratios for r in reports]),
-        ("roofline", "shortest possible time / ours", [r.rooflines for r in reports]),
+    ratios = {label: values for r in reports for label, values in r.columns.items()}
+    for name, label, lines in (
+        ("ratios", "time of torch, or another, / ours", ratios),
+        ("roofline", "shortest possible time / ours", {r.label: r.rooflines for r in reports}),
     ):
         figure, axes = plt.subplots(figsize=(9, 11))
-        layers = list(dict.fromkeys(layer for v in values for layer in v))[::-1]
+        layers = list(dict.fromkeys(layer for values in lines.values() for layer in values))[::-1]
         positions = {layer: i for i, layer in enumerate(layers)}
-        for report, v in zip(reports, values, strict=True):
-            axes.plot(list(v.values()), [positions[layer] for layer in v], "o", label=report.label)
+        for line, values in lines.items():
+            axes.plot(list(values.values()), [positions[y] for y in values], "o", label=line)
         axes.axvline(1, color="gray", linewidth=1)
         axes.set(xscale="log", xlabel=label, yticks=range(len(layers)), yticklabels=layers)
         axes.grid(alpha=0.3)

@@ -1,17 +1,29 @@
-"""Times torch_conv1d against torch, side by side, after checking that both agree.
+"""Times torch_conv1d against others, side by side, after checking that all agree.
 
     python -m benchmarks.run                                  every layer of problems/workloads.txt
     python -m benchmarks.run --filter _dw_ --mode train       depthwise layers, forward and backward
     python -m benchmarks.run n4_ci16_co32_l100_k3_s2_p1_d1_g1 one problem
+    python -m benchmarks.run --layout channels_last           (N, L, C) tensors
+    python -m benchmarks.run --peers onnxruntime openvino jax beside torch: those of them installed
+    python -m benchmarks.run --base v0.1.0                    another revision of this package
+    python -m benchmarks.run --device cuda --dtype bfloat16   a GPU, on problems/gpu.txt
     python -m benchmarks.run --overhead                       the cost of a call on a tiny input
+    python -m benchmarks.run --memory                         the memory that calls need
 
 Modes: `forward` runs under no_grad; `grad_input` and `grad_weight` (with grad_b) are the backward
-pass alone; `train` is a forward and a backward with every gradient.
+pass alone; `train` is a forward and a backward with every gradient; `double_backward` is the
+derivative of grad_x and grad_w, on problems/double_backward.txt.
+
+A ratio is the time of another over ours. torch works as users write it, which includes an F.pad for
+causal padding and the copies that (N, L, C) tensors need; `ncl` is our own time on (N, C, L) ones.
 
 "roofline" is the shortest possible time, max(flops / peak, bytes / bandwidth), over ours. Peak is
-what torch reaches on a large matrix product (of float32 for bfloat16 and float16, which accumulate
-there), bandwidth what it reaches on a large copy, both measured in the same run with the same
-threads. Small tensors stay in a cache and can exceed that bandwidth.
+what multiply-adds in registers reach with the instruction set of --isa (in float32 for bfloat16 and
+float16, which accumulate there), bandwidth what a large copy reaches, both measured in the same run
+with the same threads. Tensors that stay in a cache can exceed that bandwidth, nothing the peak. On
+a GPU they are those of a large matrix product and of a clone. (--device cuda has not run on a GPU.)
+
+Results are written to benchmarks/results/, one file for each way to measure, or to --out.
 
 To compare on a machine with AVX-512 as if it had AVX2 alone, tell both sides:
 
@@ -23,93 +35,70 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from benchmarks.calls import (
-    MODES,
-    by_torch,
-    by_torch_conv1d,
-    largest_error,
-    make_call,
-    make_operands,
-)
-from benchmarks.overhead import measure_overhead
-from benchmarks.timing import Comparison, compare, copy_bytes_per_second, matmul_flops_per_second
+from benchmarks.calls import DTYPES, LAYOUTS, MODES, Case
+from benchmarks.conditions import Conditions, describe_conditions
+from benchmarks.measure import Row, measure, measure_revisions
+from benchmarks.memory import print_memory
+from benchmarks.overhead import print_overhead
+from benchmarks.peers import PEERS
+from benchmarks.revision import Worker, build, short_name, this_package
 from benchmarks.workloads import Workload, load_workloads, parse_workload
 from torch_conv1d import _C
 
-DTYPES = {
-    "float32": torch.float32,
-    "float64": torch.float64,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-# What changes the kernels that torch runs; recorded with the results.
-TORCH_ISA_VARIABLES = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
-
-
-@dataclass(frozen=True)
-class Conditions:
-    """Where and how the numbers were measured, with the two limits of the roofline."""
-
-    mode: str
-    dtype: str
-    threads: int
-    isa: str
-    torch: str
-    cpu: str
-    environment: dict[str, str]
-    peak_gflops: float
-    bandwidth_gb: float
-
-    def shortest_time(self, p: Workload) -> float:
-        passes = 3 if self.mode == "train" else 1
-        moved = p.elements() * DTYPES[self.dtype].itemsize
-        return passes * max(p.flops() / self.peak_gflops, moved / self.bandwidth_gb) / 1e9
-
-
-@dataclass(frozen=True)
-class Row:
-    """One workload: not timed if `error`, in units of the tolerance, is above 1."""
-
-    workload: Workload
-    error: float
-    timing: Comparison | None = None
-    roofline: float | None = None
+# Processes of each of two revisions, an odd number.
+PAIRS = 3
+RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     _C.set_instruction_set(args.isa)
-    conditions = describe_conditions(args)
-    print(" ".join(f"{key}={value}" for key, value in asdict(conditions).items()))
     if args.overhead:
         print_overhead(args.budget)
         return 0
+    cases = [
+        Case(p, args.mode, args.dtype, args.layout, args.device) for p in choose_workloads(args)
+    ]
+    if args.memory:
+        return print_memory(cases, args.threads)
 
-    workloads = [parse_workload(text) for text in args.problems] or load_workloads()
-    workloads = [p for p in workloads if args.filter in p.name]
-    if not workloads:
-        sys.exit(f"no workload has {args.filter!r} in its name")
-    print(f"{'':38}{'torch us':>10} {'ours us':>10} {'ratio':>6} {'roofline':>8}")
+    conditions = describe_conditions(args, base=short_name(args.base) if args.base else "")
+    print(" ".join(f"{key}={value}" for key, value in asdict(conditions).items()))
+    if args.base:
+        ours, base = this_package(), build(args.base)
+        pairs = [
+            (Worker(ours, args.threads, args.isa), Worker(base, args.threads, args.isa))
+            for _ in range(PAIRS)
+        ]
+        measure_case: Callable[[Case], Row] = partial(
+            measure_revisions, budget=args.budget, pairs=pairs
+        )
+    else:
+        measure_case = partial(
+            measure, budget=args.budget, peer_names=args.peers, threads=args.threads
+        )
+    print(f"{'':38}{'ours us':>10} {'roofline':>8}  others: us, ratio to ours")
     rows = []
-    for i, p in enumerate(workloads, 1):
-        print(f"{i:2}/{len(workloads)} {p.name:<32}", end=" ", flush=True)
-        rows.append(measure(p, args.budget, conditions))
+    for i, case in enumerate(cases, 1):
+        print(f"{i:2}/{len(cases)} {case.workload.name:<32}", end=" ", flush=True)
+        row = measure_case(case)
+        rows.append(asdict(row) | {"roofline": roofline(case, row, conditions)})
         print(describe(rows[-1]), flush=True)
     print_summary(rows)
-    if args.out:
-        report = {"conditions": asdict(conditions), "rows": [asdict(row) for row in rows]}
-        args.out.write_text(json.dumps(report, indent=1) + "\n")
-    return 0 if all(row.timing for row in rows) else 1
+    write(conditions, rows, args)
+    return 0 if all(row["timing"] for row in rows) else 1
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -119,76 +108,84 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("problems", nargs="*", help="problem strings instead of the layers")
     parser.add_argument("--mode", choices=MODES, default="forward")
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--layout", choices=LAYOUTS, default="ncl")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--isa", default="", help="instruction set for ours (default: the best)")
+    parser.add_argument("--layers", help="a file of problems/, without .txt")
     parser.add_argument("--filter", default="", help="only workloads whose name contains this")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="beside torch")
+    parser.add_argument("--base", help="compare with this revision instead of with others")
     parser.add_argument("--budget", type=float, default=0.6, help="seconds a row is timed")
     parser.add_argument("--overhead", action="store_true", help="time calls on a tiny input")
-    parser.add_argument("--out", type=Path, help="write the results as JSON, for benchmarks.report")
-    return parser.parse_args()
+    parser.add_argument("--memory", action="store_true", help="the memory of a call")
+    parser.add_argument("--out", type=Path, help="where the results go, for benchmarks.report")
+    args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: torch sees no GPU here")
+    missing = [name for name in args.peers if find_spec(name) is None]
+    if missing:
+        parser.error(f"--peers: not installed: {' '.join(missing)}")
+    return args
 
 
-def describe_conditions(args: argparse.Namespace) -> Conditions:
-    accumulated_in = torch.promote_types(DTYPES[args.dtype], torch.float32)
-    return Conditions(
-        mode=args.mode,
-        dtype=args.dtype,
-        threads=args.threads,
-        isa=_C.active_instruction_set(),
-        torch=torch.__version__,
-        cpu=cpu_name(),
-        environment={k: os.environ[k] for k in TORCH_ISA_VARIABLES if k in os.environ},
-        peak_gflops=round(matmul_flops_per_second(accumulated_in) / 1e9, 1),
-        bandwidth_gb=round(copy_bytes_per_second() / 1e9, 1),
-    )
+def choose_workloads(args: argparse.Namespace) -> list[Workload]:
+    if args.problems:
+        return [parse_workload(text) for text in args.problems]
+    table = "gpu" if args.device == "cuda" else "workloads"
+    if args.mode == "double_backward":
+        table = "double_backward"
+    workloads = [p for p in load_workloads(args.layers or table) if args.filter in p.name]
+    if not workloads:
+        sys.exit(f"no workload has {args.filter!r} in its name")
+    return workloads
 
 
-def cpu_name() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+def roofline(case: Case, row: Row, conditions: Conditions) -> float | None:
+    if row.timing is None:
+        return None
+    return conditions.limits.shortest_time(*case.necessary_work()) / row.timing.ours
 
 
-def measure(p: Workload, budget: float, conditions: Conditions) -> Row:
-    operands = make_operands(p, DTYPES[conditions.dtype])
-    error = largest_error(p, operands, conditions.mode)
-    if not error <= 1:  # NaN is wrong too
-        return Row(p, error)
-    timing = compare(
-        make_call(by_torch_conv1d, p, operands, conditions.mode),
-        make_call(by_torch, p, operands, conditions.mode),
-        budget,
-    )
-    return Row(p, error, timing, conditions.shortest_time(p) / timing.ours)
+def describe(row: dict[str, Any]) -> str:
+    if row["timing"] is None:
+        return f"WRONG: {row['error']:.3g} times the tolerance"
+    ours, peers = row["timing"]["ours"], row["timing"]["peers"]
+    others = [f"{name} {t['seconds'] * 1e6:.1f}, {t['ratio']:.2f}" for name, t in peers.items()]
+    others += [f"{name}: {reason}" for name, reason in row["left_out"].items()]
+    return f"{ours * 1e6:10.1f} {row['roofline']:8.0%}  {'   '.join(others)}"
 
 
-def describe(row: Row) -> str:
-    if row.timing is None or row.roofline is None:
-        return f"WRONG: {row.error:.3g} times the tolerance"
-    t = row.timing
-    return f"{t.theirs * 1e6:10.1f} {t.ours * 1e6:10.1f} {t.ratio:6.2f} {row.roofline:8.0%}"
-
-
-def print_summary(rows: list[Row]) -> None:
-    ratios = {row.workload.name: row.timing.ratio for row in rows if row.timing}
-    if ratios:
-        mean = statistics.geometric_mean(ratios.values())
-        print(f"geometric mean {mean:.2f}, min {min(ratios.values()):.2f}, {len(ratios)} rows")
-    for bound in (1.0, 0.8):
-        slower = [name for name, ratio in ratios.items() if ratio < bound]
-        print(f"below {bound}: {len(slower)} {' '.join(slower)}")
-    wrong = [row.workload.name for row in rows if row.timing is None]
+def print_summary(rows: list[dict[str, Any]]) -> None:
+    timed = [row for row in rows if row["timing"]]
+    for peer in dict.fromkeys(name for row in timed for name in row["timing"]["peers"]):
+        ratios = {
+            row["workload"]["name"]: row["timing"]["peers"][peer]["ratio"]
+            for row in timed
+            if peer in row["timing"]["peers"]
+        }
+        mean, slower = statistics.geometric_mean(ratios.values()), below(ratios, 1)
+        print(
+            f"{peer}: geometric mean {mean:.2f}, min {min(ratios.values()):.2f}, "
+            f"{len(ratios)} rows; below 1: {len(slower)} {' '.join(slower)}"
+        )
+    wrong = [row["workload"]["name"] for row in rows if not row["timing"]]
     if wrong:
         print(f"wrong: {len(wrong)} {' '.join(wrong)}")
 
 
-def print_overhead(budget: float) -> None:
-    print(f"{'':24}{'torch us':>10} {'ours us':>10} {'ratio':>6}")
-    for name, t in measure_overhead(budget).items():
-        print(f"{name:24}{t.theirs * 1e6:10.2f} {t.ours * 1e6:10.2f} {t.ratio:6.2f}")
+def below(ratios: dict[str, float], bound: float) -> list[str]:
+    return [name for name, ratio in ratios.items() if ratio < bound]
+
+
+def write(conditions: Conditions, rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+    partial_run = args.problems or args.filter
+    name = conditions.file_name + ("_partial" if partial_run else "") + ".json"
+    out = args.out or RESULTS / name
+    out.parent.mkdir(exist_ok=True)
+    report = {"conditions": asdict(conditions), "rows": rows}
+    out.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written: {out}")
 
 
 if __name__ == "__main__":

@@ -6,13 +6,23 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-WORKLOADS = Path(__file__).with_name("problems") / "workloads.txt"
+PROBLEMS = Path(__file__).parent / "problems"
 
 _PROBLEM = re.compile(
     r"n(?P<n>\d+)_ci(?P<c_in>\d+)_co(?P<c_out>\d+)_l(?P<l_in>\d+)_k(?P<kernel_size>\d+)"
     r"_s(?P<stride>\d+)_p(?P<pad_left>\d+)(x(?P<pad_right>\d+))?_d(?P<dilation>\d+)"
     r"_g(?P<groups>\d+)(_(?P<padding_mode>reflect|replicate|circular))?"
 )
+
+# Passes over the multiply-adds, and how many tensors of the size of x, w and y are read or written:
+# a backward with both gradients reads grad_y once.
+WORK = {
+    "forward": (1, 1, 1, 1),
+    "grad_input": (1, 1, 1, 1),
+    "grad_weight": (1, 1, 1, 1),
+    "train": (3, 3, 3, 2),
+    "double_backward": (4, 3, 3, 2),
+}
 
 
 @dataclass(frozen=True)
@@ -40,6 +50,12 @@ class Workload:
     def c_in_per_group(self) -> int:
         return self.c_in // self.groups
 
+    def work(self, mode: str) -> tuple[int, int]:
+        """Operations of a mode, and the elements that it has to read or write at least once."""
+        passes, x, w, y = WORK[mode]
+        elements = x * self.n * self.c_in * self.l_in + y * self.n * self.c_out * self.l_out
+        return passes * self.flops(), elements + w * self.weights
+
     def flops(self) -> int:
         """Two per multiply-add of one pass; products with a zero of the padding are not counted."""
         pairs = self.l_out * self.kernel_size
@@ -54,10 +70,9 @@ class Workload:
         last = min(self.l_out - 1, (self.l_in - 1 - shift) // self.stride)
         return max(0, last - first + 1)
 
-    def elements(self) -> int:
-        """Elements of x, w and y: what one pass has to read or write at least once."""
-        weights = self.c_out * self.c_in_per_group * self.kernel_size
-        return self.n * (self.c_in * self.l_in + self.c_out * self.l_out) + weights
+    @property
+    def weights(self) -> int:
+        return self.c_out * self.c_in_per_group * self.kernel_size
 
 
 def parse_workload(problem: str, name: str = "", bias: bool = True) -> Workload:
@@ -71,10 +86,10 @@ def parse_workload(problem: str, name: str = "", bias: bool = True) -> Workload:
     return Workload(name=name or problem, padding_mode=padding_mode, bias=bias, **sizes)
 
 
-def load_workloads(path: Path = WORKLOADS) -> list[Workload]:
-    """The workloads of a file with lines `name problem bias|nobias`; # starts a comment."""
+def load_workloads(table: str = "workloads") -> list[Workload]:
+    """The lines `name problem bias|nobias` of a file in problems/; # starts a comment."""
     workloads = []
-    for line in path.read_text().splitlines():
+    for line in (PROBLEMS / f"{table}.txt").read_text().splitlines():
         if line.strip() and not line.startswith("#"):
             name, problem, bias = line.split()
             workloads.append(parse_workload(problem, name, bias == "bias"))

@@ -148,6 +148,10 @@ PYBIND11_MODULE(_C, m) {
   m.def("active_instruction_set", cpu::active_instruction_set);
   m.def("set_instruction_set", cpu::set_instruction_set, py::arg("name"));
   m.def(
+      "run_multiply_adds",
+      [](int64_t steps, const std::string& dtype) { return cpu::run_multiply_adds(steps, parse_dtype(dtype)); },
+      py::arg("steps"), py::arg("dtype") = "float32", py::call_guard<py::gil_scoped_release>());
+  m.def(
       "explain",
       [](const std::string& problem, const std::string& dtype) {
         return cpu::explain(parse_problem(problem), parse_dtype(dtype));

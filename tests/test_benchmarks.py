@@ -1,20 +1,46 @@
-"""The benchmark counts what it says it counts, and runs."""
+"""The benchmark counts what it says it counts, finds wrong results, and runs."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+import time
+from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import torch
 from problems import Problem
 from reference import source_positions
 
+from benchmarks import cuda, memory, peers
+from benchmarks.calls import (
+    LAYOUTS,
+    MODES,
+    Case,
+    by_torch,
+    by_torch_conv1d,
+    expected_results,
+    largest_error,
+    make_call,
+    make_operands,
+)
+from benchmarks.measure import measure, measure_revisions
+from benchmarks.memory import Memory
 from benchmarks.report import load_report, markdown
+from benchmarks.revision import Worker, this_package
+from benchmarks.roofline import Limits
+from benchmarks.timing import Comparison, Local, Peer, compare, median_comparison
 from benchmarks.workloads import load_workloads, parse_workload
 
 ROOT = Path(__file__).parent.parent
+PROBLEMS = [
+    "n2_ci4_co6_l20_k3_s1_p2x0_d2_g2",
+    "n1_ci3_co5_l30_k4_s2_p3_d1_g1_reflect",
+    "n2_ci6_co6_l15_k3_s1_p1_d1_g6_circular",
+]
 
 
 @pytest.mark.parametrize(
@@ -33,10 +59,36 @@ def test_flops_leave_out_the_zeros_of_the_padding(text: str) -> None:
     assert parse_workload(text).flops() == 2 * products
 
 
-def test_layers_have_names_and_valid_problems() -> None:
-    layers = load_workloads()
-    assert len({layer.name for layer in layers}) == len(layers) == 50
+@pytest.mark.parametrize("mode", MODES)
+def test_bytes_are_those_of_the_tensors_that_a_mode_reads_and_returns(mode: str) -> None:
+    case = Case(replace(parse_workload(PROBLEMS[0]), bias=False), mode, "float64")
+    t = make_operands(case)
+    read = {
+        "forward": (t.x, t.w),
+        "grad_input": (t.grad_y, t.w),
+        "grad_weight": (t.grad_y, t.x),
+        "train": (t.x, t.w, t.grad_y, t.x, t.w),
+        "double_backward": (t.grad_y, t.x, t.w, t.x, t.w),
+    }[mode]
+    results = make_call(by_torch_conv1d, case, t)()
+    flops, moved = case.necessary_work()
+    assert moved == sum(tensor.nbytes for tensor in (*read, *results))
+    passes = {"train": 3, "double_backward": 4}.get(mode, 1)
+    assert flops == passes * case.workload.flops()
+
+
+def test_the_shortest_time_is_that_of_the_tighter_limit() -> None:
+    limits = Limits(flops=100.0, bytes=10.0)
+    assert limits.shortest_time(flops=200, moved=10) == 2
+    assert limits.shortest_time(flops=200, moved=30) == 3
+
+
+@pytest.mark.parametrize("table", ["workloads", "double_backward", "gpu"])
+def test_layers_have_names_and_valid_problems(table: str) -> None:
+    layers = load_workloads(table)
+    assert len({layer.name for layer in layers}) == len(layers)
     assert all(layer.l_out > 0 for layer in layers)
+    assert table != "workloads" or len(layers) == 50
 
 
 @pytest.mark.parametrize("text", ["", "n1_ci1", "n1_ci1_co1_l7_k5_s2_p4_d1_g1_wrap"])
@@ -45,14 +97,148 @@ def test_what_is_no_problem_string_is_refused(text: str) -> None:
         parse_workload(text)
 
 
-@pytest.mark.parametrize("mode", ["forward", "train"])
-def test_run_and_report(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("text", PROBLEMS)
+def test_every_mode_and_layout_agrees_with_torch(text: str, mode: str, layout: str) -> None:
+    for dtype in ("float32", "bfloat16"):
+        case = Case(parse_workload(text), mode, dtype, layout)
+        operands = make_operands(case)
+        expected = expected_results(case, operands)
+        results = make_call(by_torch_conv1d, case, operands)()
+        assert largest_error(case, operands, results, expected) <= 1
+        for i, result in enumerate(results):
+            wrong = list(results)
+            wrong[i] = result + 0.1
+            assert largest_error(case, operands, tuple(wrong), expected) > 1
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_operands_lie_in_memory_as_the_layout_says(layout: str) -> None:
+    case = Case(parse_workload(PROBLEMS[0]), "train", layout=layout)
+    seen = []
+
+    def spy(case: Case, t: object) -> torch.Tensor:
+        seen.append(t.x)  # type: ignore[attr-defined]
+        return by_torch(case, t)  # type: ignore[arg-type]
+
+    make_call(spy, case, make_operands(case))()
+    p = case.workload
+    shape = (p.n, p.l_in, p.c_in) if layout == "channels_last" else (p.n, p.c_in, p.l_in)
+    assert seen[0].shape == shape
+    innermost = {"ncl": -1, "channels_last": -1, "transposed": 1}[layout]
+    assert seen[0].stride(innermost) == 1
+
+
+def test_a_ratio_is_the_time_of_the_peer_over_ours() -> None:
+    slow, fast = Local(lambda: time.sleep(4e-3)), Local(lambda: time.sleep(1e-3))
+    found = compare(fast, {"slow": slow, "same": fast}, budget=0.1)
+    assert found.peers["slow"].ratio > 2 > found.peers["same"].ratio
+    assert found.peers["slow"].seconds > found.ours
+
+
+def test_the_median_of_comparisons() -> None:
+    def comparison(ours: float, ratio: float) -> Comparison:
+        return Comparison(ours, {"other": Peer(ours * ratio, ratio)}, rounds=2)
+
+    found = median_comparison([comparison(1, 2), comparison(5, 1), comparison(2, 7)])
+    assert found == Comparison(2, {"other": Peer(5, 2)}, rounds=6)
+
+
+def test_a_wrong_result_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(parse_workload(PROBLEMS[0]))
+    monkeypatch.setattr("benchmarks.measure.by_torch_conv1d", lambda c, t: by_torch(c, t) + 1)
+    row = measure(case, 0.01, (), 1)
+    assert row.error > 1
+    assert row.timing is None
+
+
+def test_a_revision_is_compared_in_processes_of_its_own() -> None:
+    ours, base = (Worker(this_package(), threads=1, isa="baseline") for _ in range(2))
+    for mode in ("forward", "train"):
+        row = measure_revisions(Case(parse_workload(PROBLEMS[1]), mode), 0.01, [(ours, base)])
+        assert row.timing
+        assert row.error <= 1
+        assert row.timing.peers.keys() == {"base"}
+    ours.close()
+    base.close()
+
+
+def test_a_worker_refuses_another_package_than_it_was_asked_for(tmp_path: Path) -> None:
+    worker = Worker(tmp_path, threads=1, isa="")
+    with pytest.raises(RuntimeError, match="a worker has ended"):
+        worker.prepare(Case(parse_workload(PROBLEMS[0])))
+    worker.close()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("name", peers.PEERS)
+def test_peers_agree_or_say_why_not(name: str, dtype: str) -> None:
+    if find_spec(name) is None:
+        pytest.skip(f"{name} is not installed")
+    for text in PROBLEMS:
+        row = measure(Case(parse_workload(text), dtype=dtype), 0.01, [name], 1)
+        assert row.timing
+        assert (name in row.timing.peers) != (name in row.left_out)
+        if dtype == "float32" and "circular" not in text:
+            assert name in row.timing.peers, row.left_out
+
+
+def test_peers_are_left_out_where_they_cannot_compute_the_case() -> None:
+    row = measure(Case(parse_workload(PROBLEMS[0]), "train"), 0.01, ["onnxruntime"], 1)
+    assert row.timing
+    assert row.timing.peers.keys() == {"torch"}
+    assert "forward" in row.left_out["onnxruntime"]
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone")
+def test_memory_of_a_call_is_seen() -> None:
+    # torch pads this input in a copy of 16 MiB; the kernels here need no such copy.
+    case = Case(parse_workload("n1_ci64_co64_l65536_k3_s1_p2x0_d1_g64"))
+    theirs = memory.measure_peak(case, "by_torch", threads=1)
+    assert theirs.results == 16 * memory.MIB
+    assert theirs.beside > 12 * memory.MIB
+    assert Memory(results=5, peak=7).beside == 2
+
+
+def test_copies_of_operands_exceed_the_cache_together() -> None:
+    for moved, cache in ((1, 100), (60, 100), (200, 100), (201, 100)):
+        count = cuda.copies_beyond_cache(moved, cache)
+        assert count * moved > 2 * cache
+
+
+def test_what_the_causal_packages_compute() -> None:
+    layer = "n2_ci6_co6_l15_k4_s1_p3x0_d1_g6"
+    assert cuda.is_causal_short(Case(parse_workload(layer)))
+    others = ["k4_s2", "k5_s1_p4x0", "p3_d1", "p3x0_d2", "_g1", "p3x0_d1_g6_reflect"]
+    changes = ["k4_s1", "k4_s1_p3x0", "p3x0_d1", "p3x0_d1", "_g6", "p3x0_d1_g6"]
+    for old, new in zip(changes, others, strict=True):
+        assert not cuda.is_causal_short(Case(parse_workload(layer.replace(old, new)))), new
+    assert not cuda.is_causal_short(Case(parse_workload(layer), dtype="float64"))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_missing_gpu_is_an_error_and_no_crash() -> None:
+    command = [sys.executable, "-m", "benchmarks.run", "--device", "cuda"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "torch sees no GPU" in done.stderr
+
+
+@pytest.mark.parametrize("options", ["--mode forward", "--mode train --layout channels_last"])
+def test_run_and_report(options: str, tmp_path: Path) -> None:
     out = tmp_path / "run.json"
-    problems = ["n2_ci4_co6_l20_k3_s1_p2x0_d2_g2", "n1_ci3_co5_l30_k4_s2_p3_d1_g1_reflect"]
-    command = [sys.executable, "-m", "benchmarks.run", *problems, "--mode", mode]
+    command = [sys.executable, "-m", "benchmarks.run", *PROBLEMS, *options.split()]
     command += ["--budget", "0.01", "--out", str(out)]
     subprocess.run(command, cwd=ROOT, check=True)
     rows = json.loads(out.read_text())["rows"]
-    assert [row["workload"]["name"] for row in rows] == problems
+    assert [row["workload"]["name"] for row in rows] == PROBLEMS
     text = markdown([load_report(out)])
-    assert all(problem in text for problem in problems)
+    assert all(problem in text for problem in PROBLEMS)
+    assert ("to (N, C, L)" in text) == ("channels_last" in options)
+
+
+def test_overhead_runs() -> None:
+    command = [sys.executable, "-m", "benchmarks.run", "--overhead", "--budget", "0.01"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "module, backward" in done.stdout

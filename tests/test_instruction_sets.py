@@ -48,6 +48,18 @@ def test_override_and_its_end() -> None:
     assert _C.active_instruction_set() == automatic
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "bfloat16", "float16"])
+def test_multiply_adds_are_counted_by_the_lanes_of_the_set(
+    dtype: str, instruction_set: str
+) -> None:
+    vector_bytes = {"reference": 16, "baseline": 16, "avx2": 32, "wide": 64, "avx512": 64}
+    lanes = vector_bytes[instruction_set] // (8 if dtype == "float64" else 4)
+    for steps in (0, 1, 7):
+        assert _C.run_multiply_adds(steps, dtype) == (
+            2 * 12 * lanes * steps * torch.get_num_threads()
+        )
+
+
 def test_override_by_an_unknown_name_names_the_known_ones() -> None:
     automatic = _C.active_instruction_set()
     with pytest.raises(ValueError, match="sse9") as caught:

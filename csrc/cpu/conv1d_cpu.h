@@ -33,6 +33,10 @@ std::string active_instruction_set();
 // the automatic one. Throws std::invalid_argument for a name that is not supported.
 void set_instruction_set(const std::string& name);
 
+// Multiply-adds in registers, `steps` in every chain of every thread: the FMA peak of the active instruction set, to whoever takes
+// the time. Returns the number of operations, two a multiply-add and lane. The reference loops have the peak of the slowest set.
+int64_t run_multiply_adds(int64_t steps, DType dtype);
+
 // What would run and why, one "name: value" a line, without running it.
 std::string explain(const Conv1dProblem& p, DType dtype);
 

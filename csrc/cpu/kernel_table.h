@@ -131,6 +131,10 @@ struct CopyArgs {
   int64_t rows, columns;
 };
 
+// Runs kMultiplyAddChains independent chains of `steps` multiply-adds, each on a vector, and returns a number that depends on all of
+// them. An FMA that takes up to 5 cycles and starts up to twice a cycle needs 10 chains; 12 and the two constants are in registers everywhere.
+constexpr int kMultiplyAddChains = 12;
+
 template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
@@ -141,6 +145,7 @@ struct ArithmeticKernels {
   using Dot = void (*)(const DotArgs<T>&);
   using FirDot = void (*)(const FirDotArgs<T>&);
   using RowSums = void (*)(const RowSumsArgs<T>&);
+  using MultiplyAdd = T (*)(int64_t steps);
 
   int64_t lanes;  // elements of a vector
 
@@ -174,6 +179,8 @@ struct ArithmeticKernels {
   // row_sums[rows], 1 <= rows <= row_sums_rows.
   int64_t row_sums_rows;
   RowSums row_sums[kMaxRows + 1];
+
+  MultiplyAdd multiply_add;
 };
 
 template <class E>

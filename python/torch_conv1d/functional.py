@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+from torch.compiler import is_dynamo_compiling
 
 from torch_conv1d import _C, _ops
 
@@ -55,7 +55,8 @@ def conv1d(
         ValueError: for an unknown padding mode, or an integer beyond 64 bits.
         TypeError: for arguments of the wrong type.
     """
-    front = _ops.conv1d if is_compiling() else _C.conv1d
+    # Dynamo traces the one; fake tensors, modes and other tracers are found out by the other.
+    front = _ops.conv1d if is_dynamo_compiling() else _C.conv1d
     return front(
         input, weight, bias, stride, padding, dilation, groups, padding_mode, channels_last
     )

@@ -4,9 +4,11 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.compiler import is_dynamo_compiling
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 from torch.nn.utils import parametrize
 
-from torch_conv1d.functional import conv1d
+from torch_conv1d import _C, _ops
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -72,8 +74,19 @@ class Conv1d(nn.Conv1d):
         theirs: str = super().extra_repr()  # type: ignore[no-untyped-call]
         return theirs + (", channels_last=True" if self.channels_last else "")
 
+    def forward(self, input: Tensor) -> Tensor:
+        if is_scripting():
+            return self._conv_forward(input, self.weight, self.bias)
+        else:  # noqa: RET505 (TorchScript compiles what follows an if, but not its else)
+            # self.weight goes through nn.Module.__getattr__: half a microsecond for each of the
+            # two. A parametrized weight is a property of the class, and not found here.
+            p = self._parameters
+            weight = p["weight"] if "weight" in p else self.weight  # noqa: SIM401 (slow)
+            bias = p["bias"] if "bias" in p else self.bias  # noqa: SIM401
+            return self._conv_forward(input, weight, bias)  # type: ignore[arg-type]
+
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        if torch.jit.is_scripting():  # type: ignore[attr-defined]
+        if is_scripting():
             return torch.ops.torch_conv1d.conv1d(  # type: ignore[no-any-return]
                 input,
                 weight,
@@ -85,7 +98,9 @@ class Conv1d(nn.Conv1d):
                 padding_mode=self.padding_mode,
                 channels_last=self.channels_last,
             )
-        return conv1d(
+        # As functional.conv1d, without its frame.
+        front = _ops.conv1d if is_dynamo_compiling() else _C.conv1d
+        return front(
             input,
             weight,
             bias,
@@ -93,8 +108,8 @@ class Conv1d(nn.Conv1d):
             self.padding,
             self.dilation,
             self.groups,
-            padding_mode=self.padding_mode,
-            channels_last=self.channels_last,
+            self.padding_mode,
+            self.channels_last,
         )
 
 

@@ -12,6 +12,7 @@
 #include "correlate.h"
 #include "dot.h"
 #include "fir.h"
+#include "multiply_add.h"
 #include "outer.h"
 
 namespace torch_conv1d::cpu {
@@ -100,6 +101,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.outer_vectors = Budget::outer_vectors;
   table.row_sums_rows = Budget::row_sums_rows;
   fill<T, Budget>(table);
+  table.multiply_add = &multiply_add<T>;
   return table;
 }
 

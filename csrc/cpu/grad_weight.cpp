@@ -15,8 +15,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "../division.h"
 #include "dispatch.h"
-#include "division.h"
 #include "panel.h"
 #include "parallel.h"
 #include "plan.h"

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-namespace torch_conv1d::cpu {
+namespace torch_conv1d {
 
 Correlation forward_correlation(const Conv1dProblem& p) {
   Correlation c;
@@ -59,4 +59,4 @@ Correlation Correlation::sliding(int64_t positions) const {
   return c;
 }
 
-}  // namespace torch_conv1d::cpu
+}  // namespace torch_conv1d

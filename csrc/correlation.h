@@ -17,10 +17,10 @@
 // the same sums in the same order; row j of the tile leaves out the taps where t - j is none of the kernel.
 #pragma once
 
-#include "conv1d_cpu.h"
 #include "division.h"
+#include "problem.h"
 
-namespace torch_conv1d::cpu {
+namespace torch_conv1d {
 
 struct Correlation {
   int64_t n, groups;
@@ -39,11 +39,11 @@ struct Correlation {
   int64_t fold_left, fold_right;
   PaddingMode fold;
 
-  int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
-  int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
+  constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
+  constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
   // Positions of the result for one q, and the number of q that cover it.
-  int64_t out_step() const { return phases * slide; }
-  int64_t q_total() const { return (out_length + out_step() - 1) / out_step(); }
+  constexpr int64_t out_step() const { return phases * slide; }
+  constexpr int64_t q_total() const { return (out_length + out_step() - 1) / out_step(); }
   double multiply_adds() const {
     return double(n) * groups * rows * channels * kernel_size * (out_length / phases + 1);
   }
@@ -59,4 +59,4 @@ struct Correlation {
 Correlation forward_correlation(const Conv1dProblem& p);
 Correlation grad_input_correlation(const Conv1dProblem& p);
 
-}  // namespace torch_conv1d::cpu
+}  // namespace torch_conv1d

@@ -65,47 +65,29 @@ at::Tensor forward(
     const at::Tensor& input,
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
+    const SymOptions& options) {
   checked_output_length(input, weight, bias, options);
-  return laid_out(aten_forward(input, weight, bias, options), channels_last);
+  return laid_out(aten_forward(input, weight, bias, options), options.channels_last);
 }
 
 Gradients backward(
-    const at::Tensor& grad_output,
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last,
-    Mask mask) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
-  check_backward(grad_output, input, weight, options);
-  const bool pads = aten_pads(options);
+    const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight, const SymOptions& o, Mask mask) {
+  check_backward(grad_output, input, weight, o);
+  const bool pads = aten_pads(o);
   Gradients result = at::convolution_backward_symint(
-      grad_output, pads ? input : padded(input, options), weight, c10::SymIntArrayRef{weight.sym_size(0)}, {stride},
-      {pads ? pad_left : c10::SymInt(0)}, {dilation}, /*transposed=*/false, {c10::SymInt(0)}, groups, mask);
+      grad_output, pads ? input : padded(input, o), weight, c10::SymIntArrayRef{weight.sym_size(0)}, {o.stride},
+      {pads ? o.pad_left : c10::SymInt(0)}, {o.dilation}, /*transposed=*/false, {c10::SymInt(0)}, o.groups, mask);
   if (mask[0]) {
     auto& grad_input = std::get<0>(result);
-    if (!pads) grad_input = fold_padding(grad_input, input.sym_size(2), options);
-    grad_input = laid_out(grad_input, channels_last);
+    if (!pads) grad_input = fold_padding(grad_input, input.sym_size(2), o);
+    grad_input = laid_out(grad_input, o.channels_last);
   }
   return result;
 }
 
 TORCH_LIBRARY_IMPL(torch_conv1d, CompositeExplicitAutograd, m) {
-  m.impl("_conv1d", forward);
-  m.impl("_conv1d_backward", backward);
+  m.impl("_conv1d", flat<forward>);
+  m.impl("_conv1d_backward", flat<backward>);
 }
 
 }  // namespace

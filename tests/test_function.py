@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from layers import GRID, LAYERS, OPERANDS, Layer, assert_same, each_layer, gradients, subsets
+from problems import each_device
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, vmap
 
 from torch_conv1d import Conv1dFunction, conv1d
+
+pytestmark = each_device
 
 function: Callable[..., Tensor] = Conv1dFunction.apply
 

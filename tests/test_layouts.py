@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 from calls import assert_same_bits, leaves, run
-from problems import Operands, Problem, operands
+from numerics import assert_within_budget, expect_results
+from problems import Operands, Problem, each_device, operands
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -72,6 +73,22 @@ def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> N
         assert_same_bits(run(problem, laid_out, channels_last=True), expected)
 
 
+@each_device
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_results_of_every_layout_are_the_reference(
+    problem: Problem, channels_last: bool, dtype: torch.dtype
+) -> None:
+    o = operands(problem, dtype)
+    expectations = expect_results(problem, o)
+    for name, layout in LAYOUTS.items():
+        results = run(
+            problem, Operands(layout(o.x), layout(o.w), o.b, layout(o.grad_y)), channels_last
+        )
+        for actual, expected in zip(results, expectations, strict=True):
+            assert_within_budget(actual, expected, context=name)
+
+
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_expanded_operands(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
@@ -95,6 +112,7 @@ def test_overlapping_windows_of_a_signal() -> None:
     assert torch.equal(conv1d(windows, w), conv1d(windows.contiguous(), w))
 
 
+@each_device
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_results_are_contiguous(problem: Problem, channels_last: bool) -> None:

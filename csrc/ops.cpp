@@ -47,6 +47,11 @@ const auto& backward_op() {
 
 }  // namespace
 
+bool has_cuda_kernels() {
+  static const bool found = forward_op().hasKernelForDispatchKey(c10::DispatchKey::CUDA);
+  return found;
+}
+
 at::Tensor call_forward(
     const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const SymOptions& o) {
   return with_flat(o, [&](const auto&... options) { return forward_op().call(input, weight, bias, options...); });

@@ -105,6 +105,9 @@ Gradients redispatch_backward(
     const SymOptions& options,
     Mask mask);
 
+// Whether this library was built with the CUDA key.
+bool has_cuda_kernels();
+
 // torch_conv1d::conv1d and its overload torch_conv1d::conv1d.padding (front.cpp).
 at::Tensor conv1d(
     const at::Tensor& input,
@@ -127,11 +130,22 @@ at::Tensor conv1d_padding(
     std::string_view padding_mode,
     bool channels_last);
 
-// What ATen computes for the same arguments (aten.cpp).
+// ATen's own ops for the same arguments (aten.cpp): the front op, of whatever ATen accepts, and the private ops.
+at::Tensor aten_conv1d(
+    const at::Tensor& input,
+    const at::Tensor& weight,
+    const std::optional<at::Tensor>& bias,
+    const SymOptions& options);
 at::Tensor aten_forward(
     const at::Tensor& input,
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
     const SymOptions& options);
+Gradients aten_backward(
+    const at::Tensor& grad_output,
+    const at::Tensor& input,
+    const at::Tensor& weight,
+    const SymOptions& options,
+    Mask mask);
 
 }  // namespace torch_conv1d

@@ -1,37 +1,14 @@
 // The CPU key: check, allocate, take pointers, call the drivers of conv1d_cpu.h.
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_strided.h>
 #include <torch/library.h>
 
-#include "../checks.h"
+#include "../operands.h"
 #include "conv1d_cpu.h"
 
 namespace torch_conv1d {
 namespace {
 
 using Options = Conv1dOptions<int64_t>;
-
-DType dtype_of(const at::Tensor& tensor) {
-  switch (tensor.scalar_type()) {
-    case at::kFloat:
-      return DType::float32;
-    case at::kDouble:
-      return DType::float64;
-    case at::kBFloat16:
-      return DType::bfloat16;
-    case at::kHalf:
-      return DType::float16;
-    default:
-      TORCH_INTERNAL_ASSERT(false, "checked before: ", tensor.scalar_type());
-  }
-}
-
-View view(const at::Tensor& t) { return {t.const_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
-MutableView mutable_view(const at::Tensor& t) { return {t.mutable_data_ptr(), t.stride(0), t.stride(1), t.stride(2)}; }
-
-at::Tensor empty_result(int64_t n, int64_t c, int64_t l, bool channels_last, const at::Tensor& like) {
-  return at::empty_strided({n, c, l}, result_strides(c, l, channels_last), like.options());
-}
 
 at::Tensor forward(
     const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const Options& options) {
@@ -65,8 +42,7 @@ Gradients backward(
   }
   if (mask[1]) grad_w = at::empty(weight.sizes(), weight.options());
   if (mask[2]) grad_b = at::empty({p.c_out}, weight.options());
-  const auto data = [](const at::Tensor& t) { return t.defined() && t.numel() > 0 ? t.mutable_data_ptr() : nullptr; };
-  void *const w_data = data(grad_w), *const b_data = data(grad_b);
+  void *const w_data = data_or_null(grad_w), *const b_data = data_or_null(grad_b);
   if (w_data || b_data) cpu::grad_weight(p, dtype, view(grad_output), view(input), w_data, b_data);
   return result;
 }

@@ -1,5 +1,6 @@
 // What has no kernel of ours: the same results from ATen's own ops. The front op comes here for dtypes, devices and
-// layouts (autograd then differentiates the ATen ops); the private ops come here on other devices.
+// layouts (autograd then differentiates the ATen ops); the private ops come here on other devices, and for what a
+// device leaves to ATen.
 #include <ATen/ops/conv1d.h>
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/pad.h>
@@ -22,7 +23,7 @@ at::Tensor padded(const at::Tensor& input, const SymOptions& o) {
 
 }  // namespace
 
-at::Tensor aten_forward(
+at::Tensor aten_conv1d(
     const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const SymOptions& o) {
   if (aten_pads(o)) return at::conv1d_symint(input, weight, bias, o.stride, o.pad_left, o.dilation, o.groups);
   return at::conv1d_symint(padded(input, o), weight, bias, o.stride, c10::SymInt(0), o.dilation, o.groups);
@@ -61,51 +62,39 @@ at::Tensor fold_padding(const at::Tensor& grad, const c10::SymInt& l_in, const S
   return result;
 }
 
-at::Tensor forward(
+}  // namespace
+
+at::Tensor aten_forward(
     const at::Tensor& input,
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
+    const SymOptions& options) {
   checked_output_length(input, weight, bias, options);
-  return laid_out(aten_forward(input, weight, bias, options), channels_last);
+  return laid_out(aten_conv1d(input, weight, bias, options), options.channels_last);
 }
 
-Gradients backward(
-    const at::Tensor& grad_output,
-    const at::Tensor& input,
-    const at::Tensor& weight,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last,
-    Mask mask) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
-  check_backward(grad_output, input, weight, options);
-  const bool pads = aten_pads(options);
+Gradients aten_backward(
+    const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight, const SymOptions& o, Mask mask) {
+  check_backward(grad_output, input, weight, o);
+  const bool pads = aten_pads(o);
   Gradients result = at::convolution_backward_symint(
-      grad_output, pads ? input : padded(input, options), weight, c10::SymIntArrayRef{weight.sym_size(0)}, {stride},
-      {pads ? pad_left : c10::SymInt(0)}, {dilation}, /*transposed=*/false, {c10::SymInt(0)}, groups, mask);
+      grad_output, pads ? input : padded(input, o), weight, c10::SymIntArrayRef{weight.sym_size(0)}, {o.stride},
+      {pads ? o.pad_left : c10::SymInt(0)}, {o.dilation}, /*transposed=*/false, {c10::SymInt(0)}, o.groups, mask);
+  auto& [grad_x, grad_w, grad_b] = result;
   if (mask[0]) {
-    auto& grad_input = std::get<0>(result);
-    if (!pads) grad_input = fold_padding(grad_input, input.sym_size(2), options);
-    grad_input = laid_out(grad_input, channels_last);
+    if (!pads) grad_x = fold_padding(grad_x, input.sym_size(2), o);
+    grad_x = laid_out(grad_x, o.channels_last);
   }
+  // cuDNN may choose another layout.
+  if (mask[1]) grad_w = grad_w.contiguous();
   return result;
 }
 
+namespace {
+
 TORCH_LIBRARY_IMPL(torch_conv1d, CompositeExplicitAutograd, m) {
-  m.impl("_conv1d", forward);
-  m.impl("_conv1d_backward", backward);
+  m.impl("_conv1d", flat<aten_forward>);
+  m.impl("_conv1d_backward", flat<aten_backward>);
 }
 
 }  // namespace

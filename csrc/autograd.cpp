@@ -234,14 +234,7 @@ at::Tensor forward(
     const at::Tensor& x,
     const at::Tensor& w,
     const std::optional<at::Tensor>& bias,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
+    const SymOptions& options) {
   const at::Tensor b = bias.value_or(at::Tensor());
   NodePtr<Conv1dNode<ForwardDerivative>> node;
   if (torch::autograd::compute_requires_grad(x, w, b)) {
@@ -278,15 +271,8 @@ Gradients backward(
     const at::Tensor& g,
     const at::Tensor& x,
     const at::Tensor& w,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last,
+    const SymOptions& options,
     Mask mask) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
   NodePtr<Conv1dNode<BackwardDerivative>> node;
   if (torch::autograd::compute_requires_grad(g, x, w)) {
     node = make_node<Conv1dNode<BackwardDerivative>>();
@@ -329,8 +315,8 @@ Gradients backward(
 }
 
 TORCH_LIBRARY_IMPL(torch_conv1d, Autograd, m) {
-  m.impl("_conv1d", forward);
-  m.impl("_conv1d_backward", backward);
+  m.impl("_conv1d", flat<forward>);
+  m.impl("_conv1d_backward", flat<backward>);
 }
 
 }  // namespace

@@ -9,7 +9,8 @@ namespace {
 
 bool has_kernel(const at::Tensor& input) {
   const auto dtype = input.scalar_type();
-  return (input.is_cpu() || input.is_meta()) && input.layout() == at::kStrided && !input.is_nested() &&
+  const bool device = input.is_cpu() || input.is_meta() || (input.is_cuda() && has_cuda_kernels());
+  return device && input.layout() == at::kStrided && !input.is_nested() &&
          (dtype == at::kFloat || dtype == at::kDouble || dtype == at::kBFloat16 || dtype == at::kHalf);
 }
 
@@ -41,7 +42,7 @@ at::Tensor run(
       "conv1d: Expected 2D (unbatched) or 3D (batched) input to conv1d, but got input of size: ", input.sym_sizes());
   at::Tensor x = options.channels_last ? input.transpose(-2, -1) : input;
   if (!has_kernel(input)) {
-    const at::Tensor y = aten_forward(x, weight, bias, options);
+    const at::Tensor y = aten_conv1d(x, weight, bias, options);
     return options.channels_last ? y.transpose(-2, -1).contiguous() : y;
   }
   if (dim == 2) x = x.unsqueeze(0);

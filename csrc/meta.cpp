@@ -15,43 +15,30 @@ at::Tensor forward(
     const at::Tensor& input,
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
+    const SymOptions& options) {
   const c10::SymInt l_out = checked_output_length(input, weight, bias, options);
-  return empty_result(input.sym_size(0), weight.sym_size(0), l_out, channels_last, input);
+  return empty_result(input.sym_size(0), weight.sym_size(0), l_out, options.channels_last, input);
 }
 
 Gradients backward(
     const at::Tensor& grad_output,
     const at::Tensor& input,
     const at::Tensor& weight,
-    c10::SymInt stride,
-    c10::SymInt pad_left,
-    c10::SymInt pad_right,
-    c10::SymInt dilation,
-    c10::SymInt groups,
-    int64_t padding_mode,
-    bool channels_last,
+    const SymOptions& options,
     Mask mask) {
-  const SymOptions options{stride, pad_left, pad_right, dilation, groups, padding_mode, channels_last};
   check_backward(grad_output, input, weight, options);
   Gradients result;
   auto& [grad_x, grad_w, grad_b] = result;
-  if (mask[0]) grad_x = empty_result(input.sym_size(0), input.sym_size(1), input.sym_size(2), channels_last, input);
+  if (mask[0])
+    grad_x = empty_result(input.sym_size(0), input.sym_size(1), input.sym_size(2), options.channels_last, input);
   if (mask[1]) grad_w = weight.new_empty_symint(weight.sym_sizes());
   if (mask[2]) grad_b = weight.new_empty_symint({weight.sym_size(0)});
   return result;
 }
 
 TORCH_LIBRARY_IMPL(torch_conv1d, Meta, m) {
-  m.impl("_conv1d", forward);
-  m.impl("_conv1d_backward", backward);
+  m.impl("_conv1d", flat<forward>);
+  m.impl("_conv1d_backward", flat<backward>);
 }
 
 }  // namespace

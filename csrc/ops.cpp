@@ -30,53 +30,37 @@ TORCH_LIBRARY(torch_conv1d, m) {
 
 namespace {
 
-using Forward = at::Tensor(
-    const at::Tensor&,
-    const at::Tensor&,
-    const std::optional<at::Tensor>&,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    int64_t,
-    bool);
-using Backward = Gradients(
-    const at::Tensor&,
-    const at::Tensor&,
-    const at::Tensor&,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    c10::SymInt,
-    int64_t,
-    bool,
-    Mask);
-
+// Each op has the signature of the function that calls it.
+template <auto caller>
+auto find_op(const char* name) {
+  using Signature = std::remove_pointer_t<decltype(flat<caller>)>;
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
 const auto& forward_op() {
-  static const auto op = c10::Dispatcher::singleton().findSchemaOrThrow("torch_conv1d::_conv1d", "").typed<Forward>();
+  static const auto op = find_op<call_forward>("torch_conv1d::_conv1d");
   return op;
 }
 const auto& backward_op() {
-  static const auto op =
-      c10::Dispatcher::singleton().findSchemaOrThrow("torch_conv1d::_conv1d_backward", "").typed<Backward>();
+  static const auto op = find_op<call_backward>("torch_conv1d::_conv1d_backward");
   return op;
 }
 
 }  // namespace
 
+bool has_cuda_kernels() {
+  static const bool found = forward_op().hasKernelForDispatchKey(c10::DispatchKey::CUDA);
+  return found;
+}
+
 at::Tensor call_forward(
     const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const SymOptions& o) {
-  return forward_op().call(
-      input, weight, bias, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last);
+  return with_flat(o, [&](const auto&... options) { return forward_op().call(input, weight, bias, options...); });
 }
 
 Gradients call_backward(
     const at::Tensor& grad_output, const at::Tensor& input, const at::Tensor& weight, const SymOptions& o, Mask mask) {
-  return backward_op().call(
-      grad_output, input, weight, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode,
-      o.channels_last, mask);
+  return with_flat(
+      o, [&](const auto&... options) { return backward_op().call(grad_output, input, weight, options..., mask); });
 }
 
 at::Tensor redispatch_forward(
@@ -85,9 +69,8 @@ at::Tensor redispatch_forward(
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
     const SymOptions& o) {
-  return forward_op().redispatch(
-      keys, input, weight, bias, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode,
-      o.channels_last);
+  return with_flat(
+      o, [&](const auto&... options) { return forward_op().redispatch(keys, input, weight, bias, options...); });
 }
 
 Gradients redispatch_backward(
@@ -97,9 +80,9 @@ Gradients redispatch_backward(
     const at::Tensor& weight,
     const SymOptions& o,
     Mask mask) {
-  return backward_op().redispatch(
-      keys, grad_output, input, weight, o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode,
-      o.channels_last, mask);
+  return with_flat(o, [&](const auto&... options) {
+    return backward_op().redispatch(keys, grad_output, input, weight, options..., mask);
+  });
 }
 
 }  // namespace torch_conv1d

@@ -26,6 +26,53 @@ struct Conv1dOptions {
 };
 using SymOptions = Conv1dOptions<c10::SymInt>;
 
+// Calls f with the options one by one, as the schemas list them.
+template <class F>
+auto with_flat(const SymOptions& o, F f) {
+  return f(o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last);
+}
+
+namespace detail {
+template <class...>
+struct Types {};
+
+// The parameters of a kernel, read from left to right until the options are found.
+template <class Result, class Before, class After>
+struct Flat;
+template <class Result, class... Before, class Next, class... After>
+struct Flat<Result, Types<Before...>, Types<Next, After...>> : Flat<Result, Types<Before..., Next>, Types<After...>> {};
+template <class Result, class... Before, class Int, class... After>
+struct Flat<Result, Types<Before...>, Types<const Conv1dOptions<Int>&, After...>> {
+  template <auto kernel>
+  static Result call(
+      Before... before,
+      Int stride,
+      Int pad_left,
+      Int pad_right,
+      Int dilation,
+      Int groups,
+      int64_t padding_mode,
+      bool channels_last,
+      After... after) {
+    return kernel(
+        std::forward<Before>(before)...,
+        {std::move(stride), std::move(pad_left), std::move(pad_right), std::move(dilation), std::move(groups),
+         padding_mode, channels_last},
+        std::forward<After>(after)...);
+  }
+};
+
+template <auto kernel, class Result, class... Parameters>
+constexpr auto flat_of(Result (*)(Parameters...)) {
+  return &Flat<Result, Types<>, Types<Parameters...>>::template call<kernel>;
+}
+}  // namespace detail
+
+// The function that the dispatcher calls, with the flat arguments of the schemas, for a kernel that takes them as one
+// `const Conv1dOptions<Int>&` among its parameters:  m.impl("_conv1d", flat<forward>).
+template <auto kernel>
+constexpr auto flat = detail::flat_of<kernel>(kernel);
+
 using Mask = std::array<bool, 3>;
 using Gradients = std::tuple<at::Tensor, at::Tensor, at::Tensor>;
 
@@ -58,6 +105,9 @@ Gradients redispatch_backward(
     const SymOptions& options,
     Mask mask);
 
+// Whether this library was built with the CUDA key.
+bool has_cuda_kernels();
+
 // torch_conv1d::conv1d and its overload torch_conv1d::conv1d.padding (front.cpp).
 at::Tensor conv1d(
     const at::Tensor& input,
@@ -80,11 +130,22 @@ at::Tensor conv1d_padding(
     std::string_view padding_mode,
     bool channels_last);
 
-// What ATen computes for the same arguments (aten.cpp).
+// ATen's own ops for the same arguments (aten.cpp): the front op, of whatever ATen accepts, and the private ops.
+at::Tensor aten_conv1d(
+    const at::Tensor& input,
+    const at::Tensor& weight,
+    const std::optional<at::Tensor>& bias,
+    const SymOptions& options);
 at::Tensor aten_forward(
     const at::Tensor& input,
     const at::Tensor& weight,
     const std::optional<at::Tensor>& bias,
     const SymOptions& options);
+Gradients aten_backward(
+    const at::Tensor& grad_output,
+    const at::Tensor& input,
+    const at::Tensor& weight,
+    const SymOptions& options,
+    Mask mask);
 
 }  // namespace torch_conv1d

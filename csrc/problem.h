@@ -36,10 +36,10 @@ struct Conv1dProblem {
   int64_t groups = 1;
   PaddingMode padding_mode = PaddingMode::zeros;
 
-  int64_t c_in_per_group() const { return c_in / groups; }
-  int64_t c_out_per_group() const { return c_out / groups; }
+  constexpr int64_t c_in_per_group() const { return c_in / groups; }
+  constexpr int64_t c_out_per_group() const { return c_out / groups; }
   // Distance from the first to the last tap of a kernel, both included.
-  int64_t span() const { return dilation * (kernel_size - 1) + 1; }
+  constexpr int64_t span() const { return dilation * (kernel_size - 1) + 1; }
 };
 
 // Length of the output: floor((l_in + pad_left + pad_right - span) / stride) + 1. `Int` is int64_t or

@@ -1,9 +1,14 @@
-"""What every test file shares: the devices, dtypes and instruction sets a machine can run."""
+"""What every test file shares: the devices, dtypes and instruction sets a machine can run.
+
+A test that uses the fixture `device` runs on every device; without a GPU its CUDA cases are
+reported as one skipped test.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
+import problems
 import pytest
 import torch
 from calls import instruction_set_named
@@ -28,9 +33,27 @@ def instruction_set(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 @pytest.fixture(params=["cpu", *(["cuda"] if torch.cuda.is_available() else [])])
-def device(request: pytest.FixtureRequest) -> torch.device:
-    """Each device of this machine."""
-    return torch.device(request.param)
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> torch.device:
+    """Each device of this machine, as the one where operands are made."""
+    found = torch.device(request.param)
+    monkeypatch.setattr(problems, "device", found)
+    if found.type == "cuda":
+        # torch's side of a comparison in full precision, and the same in every run.
+        monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+        monkeypatch.setattr(torch.backends.cudnn, "deterministic", True)
+    return found
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    functions = [item for item in items if isinstance(item, pytest.Function)]
+    per_device = {(f.parent, f.originalname): f for f in functions if "device" in f.fixturenames}
+    for parent, name in per_device:
+        case = pytest.Function.from_parent(parent, name=f"{name}[cuda]", callobj=lambda: None)
+        case.add_marker(pytest.mark.skip(reason="needs a GPU that torch can use"))
+        items.append(case)
 
 
 @pytest.fixture

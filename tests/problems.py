@@ -14,11 +14,16 @@ import zlib
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import pytest
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
 PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
+# Where `operands` puts its tensors; the fixture `device` changes it.
+device = torch.device("cpu")
+each_device = pytest.mark.usefixtures("device")
 
 _PATTERN = re.compile(
     r"n(\d+)_ci(\d+)_co(\d+)_l(\d+)_k(\d+)_s(\d+)_p(\d+)(?:x(\d+))?_d(\d+)_g(\d+)(?:_([a-z]+))?"
@@ -101,7 +106,7 @@ class Operands(NamedTuple):
 
 
 def operands(problem: Problem, dtype: torch.dtype = torch.float64) -> Operands:
-    """Normal random numbers that depend on the problem alone."""
+    """Normal random numbers that depend on the problem alone, on the device of the test."""
     generator = torch.Generator().manual_seed(zlib.crc32(str(problem).encode()))
     shapes = (
         problem.input_shape,
@@ -110,7 +115,10 @@ def operands(problem: Problem, dtype: torch.dtype = torch.float64) -> Operands:
         problem.output_shape,
     )
     return Operands(
-        *(torch.randn(s, generator=generator, dtype=torch.float64).to(dtype) for s in shapes)
+        *(
+            torch.randn(s, generator=generator, dtype=torch.float64).to(device, dtype)
+            for s in shapes
+        )
     )
 
 

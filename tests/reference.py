@@ -1,4 +1,4 @@
-"""What conv1d means, in float64: one sum per tap, and the padding modes as an index map.
+"""What conv1d means, in float64 on the CPU: one sum per tap, and padding modes as an index map.
 
 test_reference.py checks these against plain loops and against torch.
 """
@@ -28,7 +28,7 @@ def source_positions(p: Problem) -> Tensor:
 
 
 def _grouped(t: Tensor, groups: int, dim: int) -> Tensor:
-    grouped: Tensor = t.double().unflatten(dim, (groups, t.shape[dim] // groups))
+    grouped: Tensor = t.cpu().double().unflatten(dim, (groups, t.shape[dim] // groups))
     return grouped
 
 
@@ -45,7 +45,7 @@ def forward(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor
     for k, positions in enumerate(source_positions(p).unbind(1)):
         y += torch.einsum("goi,ngil->ngol", weights[..., k], _rows(p, x, positions))
     y = y.flatten(1, 2)
-    return y if b is None else y + b.double()[:, None]
+    return y if b is None else y + b.cpu().double()[:, None]
 
 
 def grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Tensor:
@@ -68,7 +68,7 @@ def grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Tensor:
 
 
 def grad_bias(grad_y: Tensor) -> Tensor:
-    return grad_y.double().sum((0, 2))
+    return grad_y.cpu().double().sum((0, 2))
 
 
 def torch_conv1d(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import problems
 import pytest
 import torch
 import torch.autograd.forward_ad as fwAD
@@ -17,10 +19,13 @@ from layers import (
     requiring,
     subsets,
 )
+from problems import each_device
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 
 from torch_conv1d import conv1d
+
+pytestmark = each_device
 
 
 @pytest.mark.parametrize("layer", LAYERS + GRID, ids=str)
@@ -102,7 +107,7 @@ def test_incoming_gradient_of_any_strides(layer: Layer) -> None:
     y, expected = layer.ours(*operands), layer.theirs(*operands)
     grad_y = torch.randn_like(y)
     for incoming in (
-        torch.ones((), dtype=y.dtype).expand_as(y),
+        y.new_ones(()).expand_as(y),
         grad_y[:, :1].expand_as(y),
         grad_y.transpose(1, 2).contiguous().transpose(1, 2),
         torch.stack([grad_y, -grad_y], -1)[..., 0],
@@ -192,10 +197,11 @@ def test_undefined_gradients_of_the_derivative() -> None:
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_empty_operands(shape: tuple[int, int, int], channels_last: bool) -> None:
     """Gradients of nothing are zeros of the right shape, never uninitialised memory."""
-    x = torch.randn(shape, dtype=torch.float64)
+    on_device: Any = {"dtype": torch.float64, "device": problems.device}
+    x = torch.randn(shape, **on_device)
     x = (x.transpose(1, 2) if channels_last else x).requires_grad_()
-    w = torch.randn(6, shape[1], 3, dtype=torch.float64, requires_grad=True)
-    b = torch.randn(6, dtype=torch.float64, requires_grad=True)
+    w = torch.randn(6, shape[1], 3, **on_device, requires_grad=True)
+    b = torch.randn(6, **on_device, requires_grad=True)
     y = conv1d(x, w, b, padding=2, channels_last=channels_last)
     channels_first = y.transpose(1, 2) if channels_last else y
     assert channels_first.shape == (shape[0], 6, shape[2] + 2)

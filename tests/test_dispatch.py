@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, ClassVar
 
 import pytest
@@ -16,6 +17,7 @@ from layers import (
     network,
     network_input,
 )
+from problems import each_device
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.symbolic_shapes import ShapeEnv
@@ -35,6 +37,19 @@ def private_arguments(layer: Layer) -> tuple[Any, ...]:
     return p.stride, p.pad_left, p.pad_right, p.dilation, p.groups, mode, layer.channels_last
 
 
+class Recorder(TorchDispatchMode):
+    """Lists the ops that reach the dispatch of Python."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.called: list[Any] = []
+
+    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.called.append(op)
+        return op(*args, **(kwargs or {}))
+
+
+@each_device
 @each_layer
 @pytest.mark.parametrize("requires_grad", [False, True])
 def test_opcheck(layer: Layer, requires_grad: bool) -> None:
@@ -47,7 +62,7 @@ def test_opcheck(layer: Layer, requires_grad: bool) -> None:
     x = x.transpose(1, 2) if layer.channels_last else x
     torch.library.opcheck(ops._conv1d.default, (x, w, b, *private_arguments(layer)))
     torch.library.opcheck(ops._conv1d.default, (x, w, None, *private_arguments(layer)))
-    grad_y = torch.randn(layer.problem.output_shape, dtype=x.dtype, requires_grad=requires_grad)
+    grad_y = x.new_empty(layer.problem.output_shape).normal_().requires_grad_(requires_grad)
     for mask in (
         [True, True, True],
         [True, False, False],
@@ -147,6 +162,26 @@ def test_autocast_of_a_network() -> None:
     assert all(p.grad is not None and p.grad.dtype == torch.float32 for p in model.parameters())
 
 
+@each_device
+@each_layer
+def test_what_devices_without_kernels_run(layer: Layer) -> None:
+    """Also what a device with kernels leaves to ATen: the same results in the same layout."""
+    x, w, b = layer.operands()
+    x = x.transpose(1, 2) if layer.channels_last else x
+    aten = torch._C.DispatchKey.CompositeExplicitAutograd
+    forward: tuple[Any, ...] = (x, w, b, *private_arguments(layer))
+    y = ops._conv1d.default(*forward)
+    found = ops._conv1d.default._op_dk(aten, *forward)
+    assert_same(found, y)
+    assert strides_of(found) == strides_of(y)
+    for mask in itertools.product((False, True), repeat=3):
+        backward = (torch.randn_like(y), x, w, *private_arguments(layer), mask)
+        gradients = ops._conv1d_backward.default._op_dk(aten, *backward)
+        for found, expected in zip(gradients, ops._conv1d_backward.default(*backward), strict=True):
+            assert_same(found, expected)
+            assert found is None or strides_of(found) == strides_of(expected)
+
+
 def test_flop_counter() -> None:
     for layer in LAYERS:
         operands = layer.operands(requires_grad=True)
@@ -193,22 +228,13 @@ def test_function_mode() -> None:
 
 
 def test_dispatch_mode() -> None:
-    called: list[Any] = []
-
-    class Recorder(TorchDispatchMode):
-        def __torch_dispatch__(
-            self, op: Any, types: Any, args: Any = (), kwargs: Any = None
-        ) -> Any:
-            called.append(op)
-            return op(*args, **(kwargs or {}))
-
     layer = LAYERS[1]
     operands = layer.operands(requires_grad=True)
-    with Recorder():  # type: ignore[no-untyped-call]
+    with Recorder() as recorder:
         y = layer.ours(*operands)
         y.sum().backward()
-    assert ops._conv1d.default in called
-    assert ops._conv1d_backward.default in called
+    assert ops._conv1d.default in recorder.called
+    assert ops._conv1d_backward.default in recorder.called
     assert torch.equal(y, layer.ours(*operands))
 
 

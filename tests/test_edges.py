@@ -9,7 +9,7 @@ import reference
 import torch
 from calls import run
 from numerics import assert_within_budget, expect_grad_bias, expect_results
-from problems import CORPUS, Problem, operands
+from problems import CORPUS, Problem, each_device, operands
 from torch import Tensor
 
 from torch_conv1d import conv1d
@@ -35,6 +35,7 @@ EMPTY = tuple(
 )
 
 
+@each_device
 @pytest.mark.parametrize("problem", EMPTY, ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_sums_of_nothing_are_the_bias(
@@ -169,6 +170,7 @@ def uninitialised_memory_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(False)
 
 
+@each_device
 @pytest.mark.usefixtures("uninitialised_memory_is_nan")
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
 def test_every_element_is_written(problem: Problem, instruction_set: str) -> None:

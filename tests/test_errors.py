@@ -66,6 +66,19 @@ def test_every_path_refuses(case: Wrong) -> None:
     assert str(refusal(lambda: conv1d(**converted(recorded)))) == message
 
 
+@pytest.mark.parametrize(
+    "case",
+    [*WRONG_VALUES, *WRONG_PADDINGS, wrong("padding_mode_unknown", padding_mode="mirror")],
+    ids=of_id,
+)
+def test_torchs_own_ops_refuse(case: Wrong, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same exception type while exporting to ONNX, when the call is made of torch's ops."""
+    expected = type(refusal(lambda: conv1d(**case.arguments())))
+    monkeypatch.setattr(torch.onnx, "is_in_onnx_export", lambda: True)
+    with torch.overrides.BaseTorchFunctionMode():
+        assert type(refusal(lambda: conv1d(**case.arguments()))) is expected
+
+
 @pytest.mark.parametrize("missing", ["input", "weight"])
 def test_missing_argument(missing: str) -> None:
     arguments = wrong("").arguments()

@@ -10,13 +10,14 @@ import reference
 import torch
 import torch.nn.functional as F
 from numerics import assert_within_budget, expect_forward
-from problems import CORPUS, PADDING_MODES, Problem, operands
+from problems import CORPUS, PADDING_MODES, Problem, each_device, operands
 
 from torch_conv1d import conv1d
 
 SMALL = Problem.parse("n3_ci6_co4_l23_k4_s1_p0_d3_g2")
 
 
+@each_device
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
 def test_forward_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
     x, w, b, _ = operands(problem, dtype)
@@ -27,14 +28,15 @@ def test_forward_is_the_reference(problem: Problem, dtype: torch.dtype) -> None:
         assert_within_budget(y, expect_forward(problem, x, w, bias), context=dtype)
 
 
+@each_device
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
-def test_forward_is_torch(problem: Problem, device: torch.device) -> None:
+def test_forward_is_torch(problem: Problem) -> None:
     for dtype in (torch.float32, torch.float64):
-        x, w, b, _ = (t.to(device) for t in operands(problem, dtype))
+        x, w, b, _ = operands(problem, dtype)
         theirs = reference.torch_conv1d(problem, x, w, b)
         ours = conv1d(x, w, b, **problem.arguments)
         assert (ours.device, ours.dtype) == (theirs.device, theirs.dtype)
-        expected = expect_forward(problem, x.cpu(), w.cpu(), b.cpu())
+        expected = expect_forward(problem, x, w, b)
         assert_within_budget(ours, expected, other=theirs, context=dtype)
 
 
@@ -61,6 +63,7 @@ def test_every_spelling_of_padding(
     assert torch.equal(ours, conv1d(explicit, w, b, dilation=3, groups=2))
 
 
+@each_device
 @pytest.mark.filterwarnings("ignore:Using padding='same'")
 def test_same_padding_is_torch_with_an_odd_and_an_even_total() -> None:
     x, w, b, _ = operands(SMALL)
@@ -69,6 +72,7 @@ def test_same_padding_is_torch_with_an_odd_and_an_even_total() -> None:
         torch.testing.assert_close(conv1d(x, w, b, **arguments), F.conv1d(x, w, b, **arguments))
 
 
+@each_device
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_unbatched_input_is_a_batch_of_one(dtype: torch.dtype, channels_last: bool) -> None:
     x, w, b, _ = operands(SMALL, dtype)

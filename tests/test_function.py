@@ -8,11 +8,14 @@ from typing import Any
 import pytest
 import torch
 from layers import GRID, LAYERS, OPERANDS, Layer, assert_same, each_layer, gradients, subsets
+from problems import each_device
 from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.func import grad, vmap
 
 from torch_conv1d import Conv1dFunction, conv1d
+
+pytestmark = each_device
 
 function: Callable[..., Tensor] = Conv1dFunction.apply
 
@@ -105,6 +108,20 @@ def test_trailing_arguments_have_defaults() -> None:
     assert torch.equal(function(x, w, b, 2, 1), conv1d(x, w, b, 2, 1))
 
 
+@pytest.mark.parametrize("padding", ["causal", "same", "valid", (2,), [0, 3], 1], ids=str)
+@pytest.mark.parametrize("mode", ["zeros", "circular"])
+def test_every_spelling_of_an_argument(padding: Any, mode: str) -> None:
+    operands = LAYERS[0].operands(requires_grad=True)
+    expected = conv1d(*operands, (1,), padding, [2], padding_mode=mode)
+    actual = function(*operands, (1,), padding, [2], 1, mode)
+    assert_same_bits((actual,), (expected,))
+    grad_y = torch.randn_like(expected)
+    assert_same_bits(
+        torch.autograd.grad(actual, operands, grad_y),
+        torch.autograd.grad(expected, operands, grad_y),
+    )
+
+
 @pytest.mark.parametrize("padding", [2, (2, 0)], ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_unbatched(padding: Any, channels_last: bool) -> None:
@@ -117,10 +134,13 @@ def test_unbatched(padding: Any, channels_last: bool) -> None:
     gradcheck(lambda *t: function(*t, *arguments), (x, w, b))
 
 
-def test_wrong_call_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("arguments", "name"), [((0,), "stride"), ((1, "full"), "padding"), ((1, (1, 2, 3)), "padding")]
+)
+def test_wrong_call_is_refused(arguments: tuple[Any, ...], name: str) -> None:
     x, w, b = LAYERS[0].operands()
-    with pytest.raises(RuntimeError, match="stride"):
-        function(x, w, b, 0)
+    with pytest.raises(RuntimeError, match=name):
+        function(x, w, b, *arguments)
 
 
 def test_is_a_function() -> None:

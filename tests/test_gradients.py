@@ -10,7 +10,7 @@ from conftest import DTYPES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerics import assert_within_budget, expect_results
-from problems import CORPUS, Operands, Problem, operands, problems
+from problems import CORPUS, Problem, each_device, operands, problems
 
 from torch_conv1d import _C, conv1d
 
@@ -22,6 +22,7 @@ def check(problem: Problem, dtype: torch.dtype) -> None:
         assert_within_budget(actual, expected, context=dtype)
 
 
+@each_device
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
 def test_results_are_the_reference(problem: Problem, dtype: torch.dtype) -> None:
     check(problem, dtype)
@@ -40,20 +41,21 @@ def test_results_of_any_problem_are_the_reference(
         check(problem, dtype)
 
 
+@each_device
 @pytest.mark.parametrize("problem", CORPUS, ids=str)
-def test_gradients_are_torch(problem: Problem, device: torch.device) -> None:
+def test_gradients_are_torch(problem: Problem) -> None:
     for dtype in (torch.float32, torch.float64):
         o = operands(problem, dtype)
-        on_device = Operands(*(t.to(device) for t in o))
-        x, w, b = leaves(on_device)
+        x, w, b = leaves(o)
         y = reference.torch_conv1d(problem, x, w, b)
-        theirs = (y.detach(), *torch.autograd.grad(y, (x, w, b), on_device.grad_y))
-        ours = run(problem, on_device)
+        theirs = (y.detach(), *torch.autograd.grad(y, (x, w, b), o.grad_y))
+        ours = run(problem, o)
         for actual, other, expected in zip(ours, theirs, expect_results(problem, o), strict=True):
             assert (actual.device, actual.dtype) == (other.device, other.dtype)
-            assert_within_budget(actual, expected, other=other.cpu(), context=dtype)
+            assert_within_budget(actual, expected, other=other, context=dtype)
 
 
+@each_device
 def test_gradients_accumulate_into_grad() -> None:
     problem = Problem.parse("n2_ci3_co4_l17_k3_s2_p1_d1_g1")
     o = operands(problem)
@@ -65,6 +67,7 @@ def test_gradients_accumulate_into_grad() -> None:
         assert torch.equal(leaf.grad, 2 * once)
 
 
+@each_device
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_gradients_of_an_unbatched_input(channels_last: bool) -> None:
     problem = Problem.parse("n1_ci6_co4_l23_k4_s2_p3x1_d2_g2_reflect")

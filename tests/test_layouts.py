@@ -11,7 +11,7 @@ import pytest
 import torch
 from calls import FMA_SETS, Results, assert_same_bits, instruction_set_named, leaves, run
 from numerics import assert_within_budget, expect_results
-from problems import Operands, Problem, operands
+from problems import Operands, Problem, each_device, operands
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
@@ -105,6 +105,22 @@ def test_channels_innermost_change_no_bit_elsewhere(channels: int, dtype: torch.
             torch.set_num_threads(threads)
 
 
+@each_device
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_results_of_every_layout_are_the_reference(
+    problem: Problem, channels_last: bool, dtype: torch.dtype
+) -> None:
+    o = operands(problem, dtype)
+    expectations = expect_results(problem, o)
+    for name, layout in LAYOUTS.items():
+        results = run(
+            problem, Operands(layout(o.x), layout(o.w), o.b, layout(o.grad_y)), channels_last
+        )
+        for actual, expected in zip(results, expectations, strict=True):
+            assert_within_budget(actual, expected, context=name)
+
+
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_expanded_operands(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
@@ -128,6 +144,7 @@ def test_overlapping_windows_of_a_signal() -> None:
     assert torch.equal(conv1d(windows, w), conv1d(windows.contiguous(), w))
 
 
+@each_device
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_results_are_contiguous(problem: Problem, channels_last: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from layers import LAYERS, OPERANDS, Layer, assert_same, each_layer, of_batch, subsets
+from problems import each_device
 from torch import Tensor, nn
 from torch.func import (
     functional_call,
@@ -51,6 +52,7 @@ def one_by_one(
     return torch.stack([function(*row) for row in rows], out_dim)
 
 
+@each_device
 @each_layer
 @pytest.mark.parametrize("names", subsets(OPERANDS), ids="_".join)
 @pytest.mark.parametrize("dim", [0, 1, -1])
@@ -61,6 +63,7 @@ def test_vmap_over_any_operands(layer: Layer, names: tuple[str, ...], dim: int) 
     assert_same(result, one_by_one(layer.theirs, operands, in_dims, out_dim=dim))
 
 
+@each_device
 @each_layer
 @pytest.mark.parametrize("names", subsets(OPERANDS[:2]), ids="_".join)
 def test_vmap_without_bias(layer: Layer, names: tuple[str, ...]) -> None:
@@ -69,6 +72,7 @@ def test_vmap_without_bias(layer: Layer, names: tuple[str, ...]) -> None:
     assert_same(vmap(layer.ours, in_dims)(x, w), one_by_one(layer.theirs, [x, w], in_dims))
 
 
+@each_device
 @each_layer
 def test_vmap_of_unbatched_inputs(layer: Layer) -> None:
     """A batch dimension of one's own, or vmap over it: the same."""
@@ -76,6 +80,7 @@ def test_vmap_of_unbatched_inputs(layer: Layer) -> None:
     assert_same(vmap(layer.ours, (0, None, None))(x, w, b), layer.theirs(x, w, b))
 
 
+@each_device
 @each_layer
 def test_vmap_in_vmap(layer: Layer) -> None:
     x, w, b = layer.operands()
@@ -88,6 +93,7 @@ def test_vmap_in_vmap(layer: Layer) -> None:
     assert_same(result, torch.stack(rows))
 
 
+@each_device
 def test_vmap_in_chunks_and_of_nothing() -> None:
     layer = LAYERS[1]
     operands = batched(layer, ("input", "weight"))
@@ -147,6 +153,7 @@ def derivatives_of(function: Callable[..., Tensor]) -> dict[str, Callable[..., A
     }
 
 
+@each_device
 @each_layer
 @pytest.mark.parametrize("transform", derivatives_of(torch.add))
 def test_derivative(layer: Layer, transform: str) -> None:
@@ -156,6 +163,7 @@ def test_derivative(layer: Layer, transform: str) -> None:
 
 
 # torch warns about the graph that linearize makes.
+@each_device
 @pytest.mark.filterwarnings("ignore:Attempted to insert a get_attr Node:UserWarning")
 @each_layer
 def test_linearize(layer: Layer) -> None:
@@ -167,6 +175,7 @@ def test_linearize(layer: Layer) -> None:
         assert_same((y, pushforward(*tangents)), expected)
 
 
+@each_device
 @each_layer
 @pytest.mark.parametrize("names", subsets(OPERANDS), ids="_".join)
 @pytest.mark.parametrize(
@@ -182,6 +191,7 @@ def test_vmap_of_derivative(layer: Layer, names: tuple[str, ...], transform: str
     assert_same(ours, theirs)
 
 
+@each_device
 @each_layer
 @pytest.mark.parametrize("transform", ["grad", "jvp", "jvp_of_grad"])
 def test_derivative_of_vmap(layer: Layer, transform: str) -> None:
@@ -190,6 +200,7 @@ def test_derivative_of_vmap(layer: Layer, transform: str) -> None:
     assert_same(ours, derivatives_of(vmap(layer.theirs))[transform](*operands))
 
 
+@each_device
 @pytest.mark.parametrize("position", range(3), ids=OPERANDS)
 def test_derivative_in_one_operand(position: int) -> None:
     for layer in LAYERS:
@@ -199,6 +210,7 @@ def test_derivative_in_one_operand(position: int) -> None:
             assert_same(ours, transform(layer.theirs, position)(*operands))
 
 
+@each_device
 def test_operands_that_require_grad_keep_it_through_transforms() -> None:
     """torch.func inside, torch.autograd outside."""
     for layer in LAYERS:

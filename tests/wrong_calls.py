@@ -35,7 +35,11 @@ WRONG_VALUES = [
     wrong("input_0d", "input", "[]", "2D", "3D", input=torch.ones(())),
     wrong("input_1d", "input", "[10]", "2D", "3D", input=torch.ones(10)),
     wrong("input_4d", "input", "[2, 4, 10, 1]", "2D", "3D", input=torch.ones(2, 4, 10, 1)),
+    wrong(
+        "input_4d_padded", "input", "[2, 4, 10, 1]", input=torch.ones(2, 4, 10, 1), padding=(1, 0)
+    ),
     wrong("weight_0d", "weight", "[]", "3", weight=torch.ones(())),
+    wrong("weight_0d_causal", "weight", "[]", "3", weight=torch.ones(()), padding="causal"),
     wrong("weight_1d", "weight", "[6]", "3", weight=torch.ones(6)),
     wrong("weight_2d", "weight", "[6, 4]", "3", weight=torch.ones(6, 4)),
     wrong("weight_4d", "weight", "[6, 4, 3, 1]", "3", weight=torch.ones(6, 4, 3, 1)),
@@ -86,6 +90,8 @@ WRONG_VALUES = [
     wrong("dilation_of_two", "dilation", "[1, 1]", "1", dilation=[1, 1]),
     wrong("padding_negative", "padding", "-1", "negative", padding=-1),
     wrong("padding_negative_tuple", "padding", "-2", "negative", padding=(-2,)),
+    wrong("padding_negative_left", "padding", "-1", "negative", padding=(-1, 0)),
+    wrong("padding_negative_right", "padding", "-1", "negative", padding=(3, -1)),
     wrong("padding_empty", "padding", "[]", "1", "2", padding=()),
     wrong("padding_of_three", "padding", "[1, 2, 3]", "1", "2", padding=(1, 2, 3)),
     wrong("padding_unknown", "padding", "full", "same", "valid", "causal", padding="full"),

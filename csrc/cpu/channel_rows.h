@@ -5,9 +5,9 @@
 #include <type_traits>
 #include <vector>
 
-#include "correlation.h"
+#include "../correlation.h"
+#include "../padding.h"
 #include "kernel_table.h"
-#include "padding.h"
 #include "scratch.h"
 
 namespace torch_conv1d::cpu {

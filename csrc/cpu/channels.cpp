@@ -8,9 +8,9 @@
 
 #include <vector>
 
+#include "../division.h"
 #include "channel_rows.h"
 #include "dispatch.h"
-#include "division.h"
 #include "parallel.h"
 #include "plan.h"
 

@@ -1,7 +1,7 @@
 // forward and grad_input of depthwise layers whose lanes are channels: those with channels innermost, and short rows.
 #pragma once
 
-#include "correlation.h"
+#include "../correlation.h"
 #include "kernel_table.h"
 
 namespace torch_conv1d::cpu {

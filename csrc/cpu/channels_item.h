@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "../division.h"
 #include "channel_rows.h"
-#include "division.h"
 #include "grad_weight_call.h"
 
 namespace torch_conv1d::cpu {

@@ -12,9 +12,9 @@
 #include <type_traits>
 #include <vector>
 
+#include "../division.h"
+#include "../padding.h"
 #include "dispatch.h"
-#include "division.h"
-#include "padding.h"
 #include "panel.h"
 #include "parallel.h"
 #include "plan.h"

@@ -1,7 +1,7 @@
 // forward and grad_input on packed panels, for the instruction set of `table`.
 #pragma once
 
-#include "correlation.h"
+#include "../correlation.h"
 #include "kernel_table.h"
 
 namespace torch_conv1d::cpu {

@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "division.h"
+#include "../division.h"
 #include "grad_weight_call.h"
 #include "spans.h"
 

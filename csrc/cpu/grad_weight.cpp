@@ -10,8 +10,8 @@
 
 #include <algorithm>
 
+#include "../division.h"
 #include "channels_item.h"
-#include "division.h"
 #include "dot_item.h"
 #include "outer_item.h"
 #include "parallel.h"

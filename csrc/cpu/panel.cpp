@@ -4,8 +4,8 @@
 #include <cstring>
 #include <numeric>
 
-#include "division.h"
-#include "padding.h"
+#include "../division.h"
+#include "../padding.h"
 
 namespace torch_conv1d::cpu {
 namespace {

@@ -11,7 +11,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "correlation.h"
+#include "../correlation.h"
 #include "kernel_table.h"
 
 namespace torch_conv1d::cpu {

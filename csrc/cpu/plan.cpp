@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "division.h"
+#include "../division.h"
 
 namespace torch_conv1d::cpu {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "correlation.h"
+#include "../correlation.h"
 #include "kernel_table.h"
 #include "panel.h"
 #include "parallel.h"

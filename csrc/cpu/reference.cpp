@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "../padding.h"
 #include "element.h"
-#include "padding.h"
 
 namespace torch_conv1d::cpu::reference {
 namespace {

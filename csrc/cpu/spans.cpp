@@ -1,6 +1,6 @@
 #include "spans.h"
 
-#include "division.h"
+#include "../division.h"
 
 namespace torch_conv1d::cpu {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "correlation.h"
+#include "../correlation.h"
 
 namespace torch_conv1d::cpu {
 

@@ -13,6 +13,8 @@ from torch.utils.flop_counter import register_flop_formula
 
 from torch_conv1d import _C
 
+PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
+
 
 def conv1d(
     input: Tensor,
@@ -49,9 +51,9 @@ def conv1d(
         input,
         weight,
         bias,
-        _integers("stride", stride),
-        padding if isinstance(padding, str) else _integers("padding", padding),
-        _integers("dilation", dilation),
+        integers("stride", stride),
+        padding if isinstance(padding, str) else integers("padding", padding),
+        integers("dilation", dilation),
         _integer("groups", groups, "an int"),
         padding_mode=padding_mode,
         channels_last=channels_last,
@@ -64,7 +66,7 @@ def _wrong_type(name: str, expected: str, value: object) -> TypeError:
     )
 
 
-def _integers(name: str, value: Any) -> list[int]:
+def integers(name: str, value: Any) -> list[int]:
     expected = "an int or a sequence of ints"
     if isinstance(value, (tuple, list)):
         return [_integer(name, element, expected) for element in value]
@@ -103,18 +105,58 @@ def _aten_conv1d(
     padding_mode: str,
     channels_last: bool,
 ) -> Tensor:
-    """The front op in torch's own ops, which DTensor can shard and ONNX can express."""
+    """The front op in torch's own ops, which DTensor can shard and ONNX can express.
+
+    What F.conv1d does not see, or F.pad would take for something else, is refused as by front.cpp.
+    """
+    for name, value in (("stride", stride), ("dilation", dilation)):
+        if len(value) != 1:
+            raise RuntimeError(
+                f"conv1d: expected {name} to be a single integer value or a list of 1 values "
+                f"to match the convolution dimensions, but got {name}={value}"
+            )
+    if padding_mode not in PADDING_MODES:
+        raise ValueError(
+            "conv1d: padding_mode must be one of 'zeros', 'reflect', 'replicate' or 'circular', "
+            f"but got {padding_mode!r}"
+        )
+    if input.dim() not in (2, 3) or weight.dim() != 3:
+        raise RuntimeError(
+            "conv1d: Expected 2D (unbatched) or 3D (batched) input and 3D weight, "
+            f"but got input of size {list(input.shape)} and weight of size {list(weight.shape)}"
+        )
     if isinstance(padding, str):
-        total = dilation[0] * (weight.shape[-1] - 1)
-        sides = {"valid": [0], "same": [total // 2, total - total // 2], "causal": [total, 0]}
-        padding = sides[padding]
-    left, right = padding[0], padding[-1]
+        if padding not in ("same", "valid", "causal"):
+            raise RuntimeError(
+                f"conv1d: Invalid padding string: {padding!r}, expected 'same', 'valid', "
+                "'causal', an int or (left, right)"
+            )
+        if padding == "same" and stride != [1]:
+            raise RuntimeError(
+                "conv1d: padding='same' is not supported for strided convolutions: "
+                f"expected stride 1, got {stride}"
+            )
+    elif len(padding) not in (1, 2) or min(padding) < 0:
+        raise RuntimeError(
+            "conv1d: expected padding to be a single integer value, a list of 1 value or of 2 "
+            f"(left, right), none negative, but got padding={padding}"
+        )
+    left, right = sides(padding, dilation[0] * (weight.shape[-1] - 1))
     x = input.transpose(-2, -1) if channels_last else input
     if padding_mode != "zeros" or left != right:
         x = F.pad(x, (left, right), "constant" if padding_mode == "zeros" else padding_mode)
         left = 0
     y = F.conv1d(x, weight, bias, stride, left, dilation, groups)
     return y.transpose(-2, -1).contiguous() if channels_last else y
+
+
+def sides(padding: Sequence[int] | str, reach: int) -> tuple[int, int]:
+    """Legal padding as (left, right); a kernel reaches dilation * (kernel_size - 1) positions."""
+    if not isinstance(padding, str):
+        return padding[0], padding[-1]
+    return {"valid": (0, 0), "same": (reach // 2, reach - reach // 2), "causal": (reach, 0)}[
+        padding
+    ]
 
 
 @register_flop_formula(torch.ops.torch_conv1d._conv1d)

@@ -9,8 +9,6 @@ from torch.compiler import is_dynamo_compiling
 
 from torch_conv1d import _C, _ops
 
-_PADDING_MODES = ("zeros", "reflect", "replicate", "circular")
-
 
 def conv1d(
     input: Tensor,
@@ -66,9 +64,9 @@ class Conv1dFunction(torch.autograd.Function):
     """The same kernels as a Python function: the derivative, to read and to build on.
 
     ``Conv1dFunction.apply(input, weight, bias, stride, padding, dilation, groups, padding_mode,
-    channels_last)`` takes ``padding`` as an int or ``(left, right)`` and returns what
-    :func:`conv1d` returns, bit for bit. :func:`conv1d` itself does not use it: a Python Function
-    costs some 50 us a call, and cannot have both forward mode and ``torch.compile``.
+    channels_last)`` takes and returns what :func:`conv1d` does, bit for bit. :func:`conv1d` itself
+    does not use it: a Python Function costs some 50 us a call, and cannot have both forward mode
+    and ``torch.compile``.
     """
 
     @staticmethod
@@ -76,9 +74,9 @@ class Conv1dFunction(torch.autograd.Function):
         input: Tensor,
         weight: Tensor,
         bias: Tensor | None = None,
-        stride: int = 1,
-        padding: int | tuple[int, int] = 0,
-        dilation: int = 1,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
         groups: int = 1,
         padding_mode: str = "zeros",
         channels_last: bool = False,
@@ -98,8 +96,15 @@ class Conv1dFunction(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         input, weight, _, stride, padding, dilation, groups, padding_mode, channels_last = inputs
-        left, right = (padding, padding) if isinstance(padding, int) else padding
-        mode = _PADDING_MODES.index(padding_mode)
+        # forward has refused what is not legal.
+        (stride,), (dilation,) = (
+            _ops.integers("stride", stride),
+            _ops.integers("dilation", dilation),
+        )
+        if not isinstance(padding, str):
+            padding = _ops.integers("padding", padding)
+        left, right = _ops.sides(padding, dilation * (weight.shape[-1] - 1))
+        mode = _ops.PADDING_MODES.index(padding_mode)
         ctx.save_for_backward(input, weight)
         ctx.options = (stride, left, right, dilation, groups, mode, channels_last)
 

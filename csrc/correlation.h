@@ -12,10 +12,10 @@
 
 #include <algorithm>
 
-#include "conv1d_cpu.h"
 #include "division.h"
+#include "problem.h"
 
-namespace torch_conv1d::cpu {
+namespace torch_conv1d {
 
 struct Correlation {
   int64_t n, groups;
@@ -32,11 +32,11 @@ struct Correlation {
   int64_t fold_left, fold_right;
   PaddingMode fold;
 
-  int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
-  int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
-  int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }
-  int64_t last_offset() const { return std::max(offset(0), offset(taps - 1)); }
-  int64_t q_total() const { return (out_length + phases - 1) / phases; }
+  constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
+  constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
+  constexpr int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }
+  constexpr int64_t last_offset() const { return std::max(offset(0), offset(taps - 1)); }
+  constexpr int64_t q_total() const { return (out_length + phases - 1) / phases; }
   double multiply_adds() const { return double(n) * groups * rows * channels * taps * (out_length / phases + 1); }
   // 1 or -1 if taps of a phase that follow each other read positions that do, in this order; otherwise 0.
   int64_t unit_step() const;
@@ -45,4 +45,4 @@ struct Correlation {
 Correlation forward_correlation(const Conv1dProblem& p);
 Correlation grad_input_correlation(const Conv1dProblem& p);
 
-}  // namespace torch_conv1d::cpu
+}  // namespace torch_conv1d

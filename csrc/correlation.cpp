@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <numeric>
 
-namespace torch_conv1d::cpu {
+namespace torch_conv1d {
 
 Correlation forward_correlation(const Conv1dProblem& p) {
   Correlation c;
@@ -59,4 +59,4 @@ int64_t Correlation::unit_step() const {
   return std::abs(between) == source_stride ? between / source_stride : 0;
 }
 
-}  // namespace torch_conv1d::cpu
+}  // namespace torch_conv1d

@@ -3,13 +3,13 @@
 
 #include <cstdint>
 
-#include "../problem.h"
+#include "problem.h"
 
 namespace torch_conv1d {
 namespace {
 
 // Position in [0, length) that `position` repeats, or -1 for a zero. Inside the row it is the identity.
-inline int64_t padded_source(int64_t position, int64_t length, PaddingMode mode) {
+constexpr int64_t padded_source(int64_t position, int64_t length, PaddingMode mode) {
   if (position >= 0 && position < length) return position;
   switch (mode) {
     case PaddingMode::reflect:

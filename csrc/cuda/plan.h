@@ -1,0 +1,55 @@
+// Which kernel runs, over which grid, and why: a pure function of the problem, the layout of the operands and the number
+// of multiprocessors. It needs neither CUDA nor a device, so it is compiled, explained and tested everywhere.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "../problem.h"
+#include "../tensor_view.h"
+
+namespace torch_conv1d::cuda {
+
+// The facts of a device that a plan depends on.
+struct Device {
+  int64_t multiprocessors;
+};
+
+enum class Algorithm {
+  reference,           // one thread an element, any problem
+  depthwise_rows,      // depthwise, short kernel, positions innermost: 16 bytes of a row a thread
+  depthwise_channels,  // depthwise, short kernel, channels innermost: a thread slides along the row
+  correlate,           // forward and grad_input: tiles in shared memory, any kernel, stride and dilation
+  outer,               // grad_weight: the same for the reduction over positions
+  aten,                // the caller runs torch's own operator; no function of conv1d_cuda.h takes this plan
+};
+
+struct Dim3 {
+  int64_t x = 1, y = 1, z = 1;
+};
+
+struct Plan {
+  Algorithm algorithm;
+  const char* reason;
+  Dim3 block, grid;
+  int64_t vector = 1;        // elements that a thread loads at a time
+  int64_t rows = 1;          // channels of the result in a tile
+  int64_t positions = 0;     // positions that a block covers in one turn
+  int64_t parts = 1;         // a reduction over (n, position) is cut into parts, added in order
+  int64_t shared_bytes = 0;  // dynamic shared memory of a block
+  int64_t workspace_bytes = 0;
+};
+
+// `channels_last` is the layout of the result, which is contiguous in it; see Conv1dOptions::channels_last.
+Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);
+Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device);
+// Sums depend on the parts of a reduction, so these follow from the problem and the layout alone, not from the device.
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x);
+// All three gradients in one pass over grad_y and x, where there is a kernel for it.
+std::optional<Plan> plan_backward(const Conv1dProblem& p, DType dtype, View grad_y, View x, bool channels_last);
+
+// What would run and why, one "name: value" a line, for contiguous operands in either layout.
+std::string explain(const Conv1dProblem& p, DType dtype, bool channels_last, const Device& device);
+
+}  // namespace torch_conv1d::cuda

@@ -5,12 +5,35 @@
 #include "dispatch.h"
 #include "parallel.h"
 #include "plan.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
 
+void explain_toom_cook(
+    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, machine);
+  const int64_t rows = plan.row_begin(c, 1);
+  out << name << ".algorithm: Toom-Cook F(" << kToomCookOutputs << ", " << plan.taps << ")\n"
+      << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " products\n"
+      << name << ".blocks: n " << plan.n_block << ", positions " << plan.q_block * plan.positions() << ", row tiles "
+      << plan.tile_block << " of " << plan.row_tiles << "\n"
+      << name << ".reason: " << plan.points << " multiplications for " << kToomCookOutputs << " results of "
+      << plan.taps << " taps; " << c.kernel_size << " taps are " << plan.tap_groups << " of these, and " << c.channels
+      << " channels and " << c.rows << " rows a group outweigh the transforms\n";
+}
+
 void explain_correlation(
-    std::ostream& out, const char* name, const Correlation& asked, int64_t sum_bytes, const Machine& machine) {
+    std::ostream& out,
+    const char* name,
+    const Correlation& asked,
+    Algorithm algorithm,
+    int64_t sum_bytes,
+    const Machine& machine) {
+  if (uses_toom_cook(asked, algorithm)) {
+    explain_toom_cook(out, name, asked, sum_bytes, machine);
+    return;
+  }
   const Correlation c = choose_form(asked, machine);
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, true, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
@@ -32,7 +55,7 @@ void explain_correlation(
 
 }  // namespace
 
-std::string explain(const Conv1dProblem& p, DType dtype) {
+std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
   std::ostringstream out;
   out << "problem: " << to_string(p) << "\ninstruction_set: " << active().name << "\n";
   if (!active().kernels) {
@@ -41,8 +64,8 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
   }
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
     const Machine machine = machine_with(kernels);
-    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, machine);
-    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, machine);
+    explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, machine);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, machine);
     const GradWeightPlan plan = plan_grad_weight(p, sum_bytes, machine);
     const ReductionPlan& r = plan.reduction;
     out << "grad_weight.algorithm: " << (r.lanes_are_positions ? "dot" : "outer") << "\n"

@@ -19,5 +19,9 @@ def active_instruction_set() -> str: ...
 def set_instruction_set(name: str) -> None:
     """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" ends the override."""
 
+def chosen_algorithm() -> str: ...
+def set_algorithm(name: str) -> None:
+    """What torch_conv1d.set_algorithm calls."""
+
 def explain(problem: str, dtype: str = "float32") -> str:
     """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""

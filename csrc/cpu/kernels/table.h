@@ -10,6 +10,7 @@
 #include "dot.h"
 #include "outer.h"
 #include "slide.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -40,6 +41,14 @@ constexpr void fill_dot(ArithmeticKernels<T>& table) {
   if constexpr (Taps > 1) fill_dot<T, Rows, Taps - 1>(table);
 }
 
+template <class T, int Taps>
+constexpr void fill_transforms(ArithmeticKernels<T>& table) {
+  table.transform_source[Taps] = &transform<T, typename ToomCook<Taps>::Source>;
+  table.transform_weight[Taps] = &transform<T, typename ToomCook<Taps>::Weight>;
+  table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
+  if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
+}
+
 template <class T, class Budget, int Rows = 1>
 constexpr void fill(ArithmeticKernels<T>& table) {
   if constexpr (Rows <= count(Budget::correlate_vectors)) {
@@ -66,6 +75,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   fill<T, Budget>(table);
+  fill_transforms<T, int(kMaxToomCookTaps)>(table);
   return table;
 }
 

@@ -26,5 +26,9 @@ def run_multiply_adds(steps: int, dtype: str = "float32") -> int:
     that of a problem: bfloat16 and float16 are computed in float32.
     """
 
+def chosen_algorithm() -> str: ...
+def set_algorithm(name: str) -> None:
+    """What torch_conv1d.set_algorithm calls."""
+
 def explain(problem: str, dtype: str = "float32") -> str:
     """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""

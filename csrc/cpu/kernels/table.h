@@ -14,6 +14,7 @@
 #include "fir.h"
 #include "multiply_add.h"
 #include "outer.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -61,6 +62,13 @@ constexpr void fill_fir_dot(ArithmeticKernels<T>& table) {
   table.fir_dot[Shared][Taps] = &fir_dot<T, Taps, Shared>;
   if constexpr (Taps > 1) fill_fir_dot<T, Shared, Taps - 1>(table);
 }
+template <class T, int Taps>
+constexpr void fill_transforms(ArithmeticKernels<T>& table) {
+  table.transform_source[Taps] = &transform<T, typename ToomCook<Taps>::Source>;
+  table.transform_weight[Taps] = &transform<T, typename ToomCook<Taps>::Weight>;
+  table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
+  if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
+}
 
 template <class T, class Budget, int Rows = 1>
 constexpr void fill(ArithmeticKernels<T>& table) {
@@ -102,6 +110,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.row_sums_rows = Budget::row_sums_rows;
   fill<T, Budget>(table);
   table.multiply_add = &multiply_add<T>;
+  fill_transforms<T, int(kMaxToomCookTaps)>(table);
   return table;
 }
 

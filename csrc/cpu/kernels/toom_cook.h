@@ -1,0 +1,138 @@
+// The transforms of Toom-Cook's minimal filtering F(m, r) (contract: TransformArgs), generated from a list of points.
+//
+// m outputs of a kernel of r taps, y[i] = sum over s < r of w[s] * x[i + s], need n = m + r - 1 multiplications instead of
+// m * r. The polynomials w and y' (the transposed problem: x' = w * y') are multiplied by their values at n points p[a]:
+//
+//     y = A^T ((G w) . (B^T x)),    A^T[i][a] = p[a]^i
+//                                   G[a][s]   = p[a]^s / product over b != a of (p[a] - p[b])
+//                                   B^T[a][s] = coefficient s of product over b != a of (z - p[b])
+//
+// The last point is infinity: the leading coefficient. Products over points b leave infinity out. All entries of A and B are
+// sums of powers of two, so exact; those of G are rounded once.
+#pragma once
+
+#include "vector.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+struct Rational {
+  int64_t numerator = 0, denominator = 1;
+
+  constexpr Rational(int64_t n = 0, int64_t d = 1) {
+    int64_t a = n < 0 ? -n : n, b = d < 0 ? -d : d;
+    const int64_t sign = d < 0 ? -1 : 1;
+    numerator = sign * n;
+    denominator = sign * d;
+    while (b) {
+      const int64_t rest = a % b;
+      a = b;
+      b = rest;
+    }
+    numerator /= a;
+    denominator /= a;
+  }
+  constexpr Rational operator+(Rational o) const {
+    return {numerator * o.denominator + o.numerator * denominator, denominator * o.denominator};
+  }
+  constexpr Rational operator*(Rational o) const { return {numerator * o.numerator, denominator * o.denominator}; }
+  constexpr Rational operator/(Rational o) const { return {numerator * o.denominator, denominator * o.numerator}; }
+  constexpr Rational operator-(Rational o) const { return *this + o * Rational(-1); }
+};
+
+template <int Rows, int Columns>
+struct Matrix {
+  static constexpr int kRows = Rows, kColumns = Columns;
+  double at[Rows][Columns] = {};
+};
+
+// The finite points for m = 4: of all sets of 0 and fractions of small powers of two, those that amplify rounding least
+// (docs/numerics.md).
+template <int Taps>
+constexpr Rational kPoints[kToomCookOutputs + Taps - 2] = {};
+template <>
+constexpr Rational kPoints<3>[] = {{0}, {3, 2}, {-3, 2}, {5, 8}, {-5, 8}};
+template <>
+constexpr Rational kPoints<4>[] = {{0}, {1}, {2}, {-3, 2}, {-3, 4}, {3, 8}};
+template <>
+constexpr Rational kPoints<5>[] = {{0}, {1}, {-1}, {1, 2}, {-1, 2}, {2}, {-2}};
+
+template <int Taps>
+struct ToomCook {
+  static constexpr int kOutputs = int(kToomCookOutputs), kCount = kOutputs + Taps - 1, kFinite = kCount - 1;
+  static constexpr const auto& points = kPoints<Taps>;
+
+  static constexpr Rational power(Rational base, int exponent) {
+    Rational result = 1;
+    for (int i = 0; i < exponent; ++i) result = result * base;
+    return result;
+  }
+  static constexpr double value(Rational r) { return double(r.numerator) / double(r.denominator); }
+
+  static constexpr auto result_matrix() {  // A^T
+    Matrix<kOutputs, kCount> m;
+    for (int i = 0; i < kOutputs; ++i)
+      for (int a = 0; a < kFinite; ++a) m.at[i][a] = value(power(points[a], i));
+    m.at[kOutputs - 1][kFinite] = 1;
+    return m;
+  }
+  static constexpr auto weight_matrix() {  // G
+    Matrix<kCount, Taps> m;
+    for (int a = 0; a < kFinite; ++a) {
+      Rational product = 1;
+      for (int b = 0; b < kFinite; ++b)
+        if (b != a) product = product * (points[a] - points[b]);
+      for (int s = 0; s < Taps; ++s) m.at[a][s] = value(power(points[a], s) / product);
+    }
+    m.at[kFinite][Taps - 1] = 1;
+    return m;
+  }
+  static constexpr auto source_matrix() {  // B^T
+    Matrix<kCount, kCount> m;
+    for (int a = 0; a < kCount; ++a) {
+      Rational product[kCount];  // coefficients
+      product[0] = 1;
+      for (int b = 0; b < kFinite; ++b) {
+        if (b == a) continue;
+        for (int s = kCount - 1; s >= 0; --s) product[s] = (s ? product[s - 1] : Rational(0)) - product[s] * points[b];
+      }
+      for (int s = 0; s < kCount; ++s) m.at[a][s] = value(product[s]);
+    }
+    return m;
+  }
+
+  struct Result {
+    static constexpr auto matrix = result_matrix();
+  };
+  struct Weight {
+    static constexpr auto matrix = weight_matrix();
+  };
+  struct Source {
+    static constexpr auto matrix = source_matrix();
+  };
+};
+
+template <class T, class Of>
+void transform(const TransformArgs<T>& a) {
+  constexpr auto kMatrix = Of::matrix;
+  const Vector<T> init = broadcast(a.init);
+  for (int64_t row = 0; row < a.rows; ++row) {
+    const T* in = a.in + row * a.in_step;
+    T* out = a.out + row * a.out_step;
+    for (int64_t i = (a.count - 1) / kLanes<T> * kLanes<T>; i >= 0; i -= kLanes<T>) {
+      Vector<T> x[kMatrix.kColumns];
+      UNROLL for (int s = 0; s < kMatrix.kColumns; ++s)
+        x[s] = load<Vector<T>>(in + a.offset[s] + i);
+      UNROLL for (int o = 0; o < kMatrix.kRows; ++o) {
+        Vector<T> sum = init;
+        UNROLL for (int s = 0; s < kMatrix.kColumns; ++s) {
+          if (kMatrix.at[o][s] != 0) sum += T(kMatrix.at[o][s]) * x[s];
+        }
+        store(out + o * a.out_row + i, sum);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace torch_conv1d::cpu

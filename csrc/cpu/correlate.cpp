@@ -58,16 +58,14 @@ class CorrelateCall {
             machine_with(kernels_))),
         layout_(plan_.layout),
         // With one row a group and all taps in one phase, the packed order is the stored one.
-        stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
+        stored_(!plan_.pack_weights || (c.rows == 1 && c.phases == 1)),
         packed_weights_(!stored_ || c.rows == 1),
         unit_step_(c.unit_step()),
         joined_(joined_phases()),
         packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
-        init_(bias ? c.groups * c.rows : 0),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
-        inits_(bias ? init_.data() : nullptr) {
-    if (bias) copy_.in({init_.data(), 0, 1, static_cast<const E*>(bias), 0, 1, 1, c.groups * c.rows});
-    if (!stored_) pack_weights(static_cast<const E*>(w));
+        inits_(static_cast<const T*>(bias)) {
+    if (!stored_) pack_weights(static_cast<const T*>(w));
   }
 
   void run() const {
@@ -88,7 +86,7 @@ class CorrelateCall {
   }
 
  private:
-  void pack_weights(const E* w) const {
+  void pack_weights(const T* w) const {
     parallel_for(c_.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
@@ -96,11 +94,11 @@ class CorrelateCall {
         T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
         for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase])
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
-            const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+            const T* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
             for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
               for (int64_t p = phase; p < phase + joined_[phase]; ++p)
                 for (int64_t r = 0; r < rows; ++r)
-                  *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]]);
+                  *to++ = from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]];
           }
       }
     });
@@ -374,7 +372,6 @@ class CorrelateCall {
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
   const Scratch<T> packed_;
-  const Scratch<T> init_;
   const T* const weights_;
   const T* const inits_;
 };

@@ -10,11 +10,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Eight elements at a time, where a conversion has no form that the compiler vectorises well by itself.
-constexpr int kConvertLanes = 8;
-typedef uint16_t Bits16 __attribute__((vector_size(16)));
-typedef uint32_t Bits32 __attribute__((vector_size(32)));
-typedef float Floats __attribute__((vector_size(32)));
+// As many elements at a time as a vector has floats, where a conversion has no form that the compiler vectorises well.
+constexpr int kConvertLanes = VECTOR_BYTES / 4;
+typedef uint16_t Bits16 __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
 
 inline void convert_lanes(float* to, const BFloat16* from) {
   store(to, __builtin_convertvector(load<Bits16>(from), Bits32) << 16);
@@ -22,15 +21,19 @@ inline void convert_lanes(float* to, const BFloat16* from) {
 inline void convert_lanes(BFloat16* to, const float* from) {
   const Bits32 bits = load<Bits32>(from);
   const Bits32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Bits32 nan = (Bits32)((bits & 0x7fffffff) > 0x7f800000);
-  store(to, __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0), Bits16));
+  const Bits32 result = (bits & 0x7fffffff) > 0x7f800000 ? Bits32{} + 0x7fc0 : rounded;
+  store(to, __builtin_convertvector(result, Bits16));
 }
 #if defined(__F16C__)
 inline void convert_lanes(float* to, const Float16* from) {
-  _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  for (int lane = 0; lane < kConvertLanes; lane += 8)
+    _mm256_storeu_ps(to + lane, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane))));
 }
 inline void convert_lanes(Float16* to, const float* from) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(_mm256_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT));
+  for (int lane = 0; lane < kConvertLanes; lane += 8)
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(to + lane),
+        _mm256_cvtps_ph(_mm256_loadu_ps(from + lane), _MM_FROUND_TO_NEAREST_INT));
 }
 #endif
 template <class To, class From>
@@ -144,14 +147,29 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
 }
 #undef SHUFFLE
 
+// As transpose, by the way that suits the shape.
+template <class T>
+inline void copy_transposed_block(
+    T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
+  if (columns == 2 && from_row == 2)
+    split_pairs(to, to_column, from, rows);
+  else if (rows == 2 && to_column == 2)
+    join_pairs(to, from, from_row, columns);
+  else
+    transpose(to, to_column, from, from_row, rows, columns);
+}
+
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
-// there anyway; narrow types are converted on the way.
+// there anyway. Narrow types are converted on the way, in blocks of a size that the stack holds; a side that is so narrow
+// that its lines follow each other in memory is converted as one.
 template <class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
-  constexpr int64_t kBlock = 32;
+  constexpr int64_t kBlock = 32, kElements = 2 * kBlock * kBlock;
   constexpr bool kConverts = sizeof(To) != sizeof(From);
-  const int64_t most_rows = kConverts || a.columns > kBlock ? kBlock : a.rows;
-  const int64_t most_columns = kConverts || a.rows > kBlock ? kBlock : a.columns;
+  const bool dense_from = a.from_row == a.columns, dense_to = a.to_column == a.rows;
+  int64_t most_rows = a.columns > kBlock ? kBlock : a.rows, most_columns = a.rows > kBlock ? kBlock : a.columns;
+  if (kConverts && most_columns <= kBlock && most_rows > kBlock) most_rows = kElements / most_columns;
+  if (kConverts && most_rows <= kBlock && most_columns > kBlock) most_columns = kElements / most_rows;
   for (int64_t c0 = 0; c0 < a.columns; c0 += most_columns)
     for (int64_t r0 = 0; r0 < a.rows; r0 += most_rows) {
       const int64_t rows = a.rows - r0 < most_rows ? a.rows - r0 : most_rows;
@@ -159,20 +177,21 @@ void copy_transposed(const CopyArgs<To, From>& a) {
       To* to = a.to + c0 * a.to_column + r0;
       const From* from = a.from + r0 * a.from_row + c0;
       if constexpr (!kConverts) {
-        if (a.columns == 2 && a.from_row == 2)
-          split_pairs(to, a.to_column, from, rows);
-        else if (a.rows == 2 && a.to_column == 2)
-          join_pairs(to, from, a.from_row, columns);
-        else
-          transpose(to, a.to_column, from, a.from_row, rows, columns);
+        copy_transposed_block(to, a.to_column, from, a.from_row, rows, columns);
       } else if constexpr (sizeof(From) < sizeof(To)) {
-        To converted[kBlock * kBlock];
-        for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * kBlock, from + r * a.from_row, columns);
-        transpose(to, a.to_column, converted, kBlock, rows, columns);
+        To converted[kElements];
+        if (dense_from && columns == a.columns)
+          copy_contiguous(converted, from, rows * columns);
+        else
+          for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * columns, from + r * a.from_row, columns);
+        copy_transposed_block(to, a.to_column, converted, columns, rows, columns);
       } else {
-        From transposed[kBlock * kBlock];
-        transpose(transposed, kBlock, from, a.from_row, rows, columns);
-        for (int64_t c = 0; c < columns; ++c) copy_contiguous(to + c * a.to_column, transposed + c * kBlock, rows);
+        From transposed[kElements];
+        copy_transposed_block(transposed, rows, from, a.from_row, rows, columns);
+        if (dense_to && rows == a.rows)
+          copy_contiguous(to, transposed, rows * columns);
+        else
+          for (int64_t c = 0; c < columns; ++c) copy_contiguous(to + c * a.to_column, transposed + c * rows, rows);
       }
     }
 }

@@ -47,6 +47,7 @@ class CorrelateCall {
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        copy_sums_(copy_kernels<T>(table)),
         c_(c),
         source_(source),
         out_(out),
@@ -92,6 +93,11 @@ class CorrelateCall {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
         const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
         T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
+        if (c_.phases == 1 && c_.w_channel == c_.taps) {  // the weights of a row follow each other in the packed order
+          copy_sums_.in(
+              {to, 1, rows, w + group * c_.w_group + row0 * c_.w_row, c_.w_row, 1, rows, c_.channels * c_.taps});
+          continue;
+        }
         for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase])
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
             const T* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
@@ -361,6 +367,7 @@ class CorrelateCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
   const Correlation c_;
   const View source_;
   const MutableView out_;

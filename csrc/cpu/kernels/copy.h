@@ -52,44 +52,13 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
   for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
 }
 
-// A transposed copy, to[c * to_column + r] = from[r * from_row + c], goes through tiles of 4 x 4 in registers.
-constexpr int kTile = 4;
-template <class T>
-using Quad = typename VectorOf<T, kTile* int(sizeof(T))>::type;
-
+// Shuffles of two vectors as the compiler has them; an element is named by its index in both of them together.
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else  // g++ 11
 #define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
 #endif
 
-template <class T>
-inline void transpose_tile(T* to, int64_t to_column, const T* from, int64_t from_row) {
-  const Quad<T> a = load<Quad<T>>(from), b = load<Quad<T>>(from + from_row);
-  const Quad<T> c = load<Quad<T>>(from + 2 * from_row), d = load<Quad<T>>(from + 3 * from_row);
-  const Quad<T> ab_low = SHUFFLE(a, b, 0, 4, 1, 5), ab_high = SHUFFLE(a, b, 2, 6, 3, 7);
-  const Quad<T> cd_low = SHUFFLE(c, d, 0, 4, 1, 5), cd_high = SHUFFLE(c, d, 2, 6, 3, 7);
-  store(to, Quad<T>(SHUFFLE(ab_low, cd_low, 0, 1, 4, 5)));
-  store(to + to_column, Quad<T>(SHUFFLE(ab_low, cd_low, 2, 3, 6, 7)));
-  store(to + 2 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 0, 1, 4, 5)));
-  store(to + 3 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 2, 3, 6, 7)));
-}
-
-template <class T>
-inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
-  int64_t r = 0;
-  for (; r + kTile <= rows; r += kTile) {
-    int64_t c = 0;
-    for (; c + kTile <= columns; c += kTile)
-      transpose_tile(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
-    for (; c < columns; ++c)
-      for (int64_t i = r; i < r + kTile; ++i) to[c * to_column + i] = from[i * from_row + c];
-  }
-  for (; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
-}
-
-// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2.
 template <int... Index>
 struct Indices {};
 template <int Count, int... Index>
@@ -112,6 +81,50 @@ inline V in_turn(V a, V b, Indices<I...>, bool upper) {
                : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
 }
 
+// A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of
+// the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
+template <class T, int Count>
+inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t from_row) {
+  using V = typename VectorOf<T, Count* int(sizeof(T))>::type;
+  constexpr typename FirstIndices<Count>::type kAll;
+  V rows[Count];
+  UNROLL for (int r = 0; r < Count; ++r)
+    rows[r] = load<V>(from + r * from_row);
+  UNROLL for (int stage = 1; stage < Count; stage *= 2) {
+    V next[Count];
+    UNROLL for (int r = 0; r < Count / 2; ++r) {
+      next[2 * r] = in_turn(rows[r], rows[r + Count / 2], kAll, false);
+      next[2 * r + 1] = in_turn(rows[r], rows[r + Count / 2], kAll, true);
+    }
+    UNROLL for (int r = 0; r < Count; ++r)
+      rows[r] = next[r];
+  }
+  UNROLL for (int r = 0; r < Count; ++r)
+    store(to + r * to_column, rows[r]);
+}
+
+// As many squares of a whole vector as there are, then what is left by squares of half the size.
+template <class T, int Count = kLanes<T>>
+inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
+  if constexpr (Count == 1) {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
+  } else {
+    const int64_t whole_rows = rows / Count * Count, whole_columns = columns / Count * Count;
+    for (int64_t r = 0; r < whole_rows; r += Count)
+      for (int64_t c = 0; c < whole_columns; c += Count)
+        transpose_square<T, Count>(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
+    if (whole_columns < columns)
+      transpose<T, Count / 2>(
+          to + whole_columns * to_column, to_column, from + whole_columns, from_row, whole_rows,
+          columns - whole_columns);
+    if (whole_rows < rows)
+      transpose<T, Count / 2>(
+          to + whole_rows, to_column, from + whole_rows * from_row, from_row, rows - whole_rows, columns);
+  }
+}
+
+// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2.
 // to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1].
 template <class T>
 inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {

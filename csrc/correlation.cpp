@@ -16,6 +16,7 @@ Correlation forward_correlation(const Conv1dProblem& p) {
   c.source_length = p.l_in;
   c.source_stride = p.stride;
   c.source_padding = p.padding_mode;
+  c.source_end = p.l_in + p.pad_right;
   c.out_length = p.l_out;
   c.phases = 1;
   c.first = -p.pad_left;
@@ -38,6 +39,7 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   c.source_length = p.l_out;
   c.source_stride = 1;
   c.source_padding = PaddingMode::zeros;
+  c.source_end = c.source_length;
   c.out_length = p.l_in;
   // A stride beyond the padded row leaves one position of grad_y, whatever the stride.
   c.phases = std::min(p.stride, p.l_in + p.pad_left + p.pad_right);

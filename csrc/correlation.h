@@ -22,7 +22,8 @@ struct Correlation {
   int64_t rows, channels;  // per group
   int64_t taps;
   int64_t source_length, source_stride;
-  PaddingMode source_padding;  // what stands outside the source
+  PaddingMode source_padding;  // what stands outside the source,
+  int64_t source_end;          // up to here; zeros after it
   int64_t out_length, phases;
   // Tap k starts at first + k * step, counted in steps of 1 / phases of a source position.
   int64_t first, step;

@@ -8,6 +8,7 @@
 #include <torch/csrc/jit/frontend/tracer.h>
 #include <torch/version.h>
 
+#include "algorithm.h"
 #include "cpu/conv1d_cpu.h"
 #include "ops.h"
 
@@ -147,6 +148,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("supported_instruction_sets", cpu::supported_instruction_sets);
   m.def("active_instruction_set", cpu::active_instruction_set);
   m.def("set_instruction_set", cpu::set_instruction_set, py::arg("name"));
+  m.def("chosen_algorithm", chosen_algorithm);
+  m.def("set_algorithm", set_algorithm, py::arg("name"));
   m.def(
       "run_multiply_adds",
       [](int64_t steps, const std::string& dtype) { return cpu::run_multiply_adds(steps, parse_dtype(dtype)); },
@@ -154,7 +157,7 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "explain",
       [](const std::string& problem, const std::string& dtype) {
-        return cpu::explain(parse_problem(problem), parse_dtype(dtype));
+        return cpu::explain(parse_problem(problem), parse_dtype(dtype), active_algorithm());
       },
       py::arg("problem"), py::arg("dtype") = "float32");
 }

@@ -6,6 +6,9 @@ the squared products, or smaller, and the roundings are independent, so the erro
 of size epsilon * sqrt(T) * scale times a factor below 1. ``scale`` is computed per element, by the
 same operation on squared operands: an output that reads nothing but zeros has no budget at all, and
 one at the border that reads little has a small one.
+
+Toom-Cook's filtering sums the products of a tile of positions together: the scale of an output is
+the largest of its tile, times the amplification that its matrices have (toom_cook.py).
 """
 
 from __future__ import annotations
@@ -14,7 +17,9 @@ import math
 from dataclasses import dataclass
 
 import reference
+import toom_cook
 import torch
+import torch.nn.functional as F
 from problems import Operands, Problem
 from torch import Tensor
 
@@ -48,7 +53,8 @@ def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
 def expect_forward(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Expected:
     squares = reference.forward(p, _squared(x), _squared(w), None if b is None else _squared(b))
     terms = p.c_in // p.groups * p.kernel_size + (b is not None)
-    return Expected("forward", reference.forward(p, x, w, b), squares.sqrt(), terms)
+    scale = _scale(p, "forward", squares)
+    return Expected("forward", reference.forward(p, x, w, b), scale, terms)
 
 
 def expect_grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Expected:
@@ -56,7 +62,8 @@ def expect_grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Expected:
     positions = reference.source_positions(p)
     readers = positions[positions >= 0].bincount(minlength=1).max().item()
     terms = p.c_out // p.groups * int(readers)
-    return Expected("grad_input", reference.grad_input(p, grad_y, w), squares.sqrt(), terms)
+    scale = _scale(p, "grad_input", squares)
+    return Expected("grad_input", reference.grad_input(p, grad_y, w), scale, terms)
 
 
 def expect_grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Expected:
@@ -97,6 +104,19 @@ def assert_within_budget(
             f"{actual[at].item()} for {exact[at].item()}, error {error[at].item():.3g}, "
             f"budget {budget[at].item():.3g}"
         )
+
+
+def _scale(p: Problem, operation: str, squares: Tensor) -> Tensor:
+    """The size of each result of a row, as its algorithm sums it; `squares` is (N, C, L)."""
+    taps = toom_cook.taps_used(p, operation)
+    if taps is None:
+        return squares.sqrt()
+    length, tile = squares.shape[-1], toom_cook.OUTPUTS * p.dilation
+    padded = F.pad(squares, (0, -length % tile))
+    largest = padded.unflatten(-1, (-1, toom_cook.OUTPUTS, p.dilation)).amax(-2, keepdim=True)
+    tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)
+    scale: Tensor = tiles[..., :length].sqrt() * toom_cook.amplification(taps)
+    return scale
 
 
 def _squared(t: Tensor) -> Tensor:

@@ -142,6 +142,7 @@ def test_public_names() -> None:
         "__config__",
         "conv1d",
         "convert",
+        "set_algorithm",
     ]
     for name in torch_conv1d.__all__:
         value = getattr(torch_conv1d, name)

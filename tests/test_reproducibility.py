@@ -1,7 +1,11 @@
-"""The same bits for any batch, chunk, number of threads and FMA instruction set."""
+"""The same bits for any batch, chunk, number of threads and FMA instruction set.
+
+Chunks and strides are those of direct sums; test_algorithms.py has the rest for the others.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -10,7 +14,7 @@ import torch.nn.functional as F
 from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
 from problems import CORPUS, Operands, Problem, operands
 
-from torch_conv1d import conv1d
+from torch_conv1d import conv1d, set_algorithm
 
 # Unpadded: an output of a chunk is then a whole chain, whatever surrounds the chunk.
 UNPADDED = tuple(
@@ -59,6 +63,13 @@ BIG = tuple(
 )
 
 
+@pytest.fixture
+def direct() -> Iterator[None]:
+    """Sums of products alone."""
+    with set_algorithm("direct"):
+        yield
+
+
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
 def test_batch_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
@@ -69,6 +80,7 @@ def test_batch_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
         assert torch.equal(part.grad_x, whole.grad_x[begin:end])
 
 
+@pytest.mark.usefixtures("direct")
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
 def test_position_and_chunk_change_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
@@ -86,6 +98,7 @@ def test_position_and_chunk_change_no_bit(problem: Problem, dtype: torch.dtype) 
         assert torch.equal(chunk.grad_x[..., inner], whole.grad_x[..., inputs][..., inner]), outputs
 
 
+@pytest.mark.usefixtures("direct")
 @pytest.mark.parametrize("problem", UNPADDED, ids=str)
 def test_stride_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)

@@ -7,6 +7,7 @@
 #include "grad_weight.h"
 #include "plan.h"
 #include "reference.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -14,12 +15,17 @@ namespace {
 void run_correlation(
     const Correlation& c,
     DType dtype,
+    Algorithm algorithm,
     const KernelTable& table,
     View source,
     const void* w,
     const void* bias,
     MutableView out) {
   if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
+  if (uses_toom_cook(c, algorithm)) {
+    toom_cook(c, dtype, table, source, w, bias, out);
+    return;
+  }
   with_element(dtype, [&](auto element) {
     using T = SumOf<decltype(element)>;
     const DataFacts data{
@@ -33,21 +39,23 @@ void run_correlation(
 
 }  // namespace
 
-void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y) {
+void forward(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View x, const void* w, const void* bias, MutableView y) {
   if (const KernelTable* table = active().kernels)
-    run_correlation(forward_correlation(p), dtype, *table, x, w, bias, y);
+    run_correlation(forward_correlation(p), dtype, algorithm, *table, x, w, bias, y);
   else
     reference::forward(p, dtype, x, w, bias, y);
 }
 
-void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w, MutableView grad_x) {
+void grad_input(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, const void* w, MutableView grad_x) {
   if (const KernelTable* table = active().kernels)
-    run_correlation(grad_input_correlation(p), dtype, *table, grad_y, w, nullptr, grad_x);
+    run_correlation(grad_input_correlation(p), dtype, algorithm, *table, grad_y, w, nullptr, grad_x);
   else
     reference::grad_input(p, dtype, grad_y, w, grad_x);
 }
 
-void grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, void* grad_w, void* grad_b) {
+void grad_weight(const Conv1dProblem& p, DType dtype, Algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
   if (const KernelTable* table = active().kernels)
     sum_grad_weight(p, dtype, *table, grad_y, x, grad_w, grad_b);
   else

@@ -14,16 +14,22 @@
 
 namespace torch_conv1d::cpu {
 
+// direct: sums of products and nothing else. automatic: also what needs fewer multiplications, where it is faster.
+enum class Algorithm { automatic, direct };
+
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
-void forward(const Conv1dProblem& p, DType dtype, View x, const void* w, const void* bias, MutableView y);
+void forward(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View x, const void* w, const void* bias, MutableView y);
 
 // grad_x[n, ci, li] = sum over co, k of w[co, ci, k] * grad_y[n, co, lo]; positions that a padding mode repeats
 // are folded back. Writes every element of grad_x.
-void grad_input(const Conv1dProblem& p, DType dtype, View grad_y, const void* w, MutableView grad_x);
+void grad_input(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, const void* w, MutableView grad_x);
 
 // grad_w[co, ci, k] = sum over n, lo of x[n, ci, li] * grad_y[n, co, lo], contiguous, and
 // grad_b[co] = sum over n, lo of grad_y[n, co, lo]. Either may be null.
-void grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, void* grad_w, void* grad_b);
+void grad_weight(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, View x, void* grad_w, void* grad_b);
 
 // Instruction sets compiled in that this machine can run, slowest first. "reference" (plain loops, any
 // problem) is always among them.
@@ -38,6 +44,6 @@ void set_instruction_set(const std::string& name);
 int64_t run_multiply_adds(int64_t steps, DType dtype);
 
 // What would run and why, one "name: value" a line, without running it.
-std::string explain(const Conv1dProblem& p, DType dtype);
+std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm);
 
 }  // namespace torch_conv1d::cpu

@@ -2,6 +2,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "../algorithm.h"
 #include "../operands.h"
 #include "conv1d_cpu.h"
 
@@ -20,7 +21,8 @@ at::Tensor forward(
   const bool has_bias = bias.has_value() && bias->defined();
   const auto b = has_bias ? bias->expect_contiguous() : c10::MaybeOwned<at::Tensor>::owned(at::Tensor());
   cpu::forward(
-      p, dtype_of(input), view(input), w->const_data_ptr(), has_bias ? b->const_data_ptr() : nullptr, mutable_view(y));
+      p, dtype_of(input), active_algorithm(), view(input), w->const_data_ptr(),
+      has_bias ? b->const_data_ptr() : nullptr, mutable_view(y));
   return y;
 }
 
@@ -33,17 +35,19 @@ Gradients backward(
   check_backward(grad_output, input, weight, options);
   const Conv1dProblem p = make_problem(input, weight, grad_output.size(2), options);
   const DType dtype = dtype_of(input);
+  const cpu::Algorithm algorithm = active_algorithm();
   Gradients result;
   auto& [grad_x, grad_w, grad_b] = result;
   if (mask[0]) {
     grad_x = empty_result(p.n, p.c_in, p.l_in, options.channels_last, input);
     if (grad_x.numel() > 0)
-      cpu::grad_input(p, dtype, view(grad_output), weight.expect_contiguous()->const_data_ptr(), mutable_view(grad_x));
+      cpu::grad_input(
+          p, dtype, algorithm, view(grad_output), weight.expect_contiguous()->const_data_ptr(), mutable_view(grad_x));
   }
   if (mask[1]) grad_w = at::empty(weight.sizes(), weight.options());
   if (mask[2]) grad_b = at::empty({p.c_out}, weight.options());
   void *const w_data = data_or_null(grad_w), *const b_data = data_or_null(grad_b);
-  if (w_data || b_data) cpu::grad_weight(p, dtype, view(grad_output), view(input), w_data, b_data);
+  if (w_data || b_data) cpu::grad_weight(p, dtype, algorithm, view(grad_output), view(input), w_data, b_data);
   return result;
 }
 

@@ -5,14 +5,38 @@
 #include "dispatch.h"
 #include "parallel.h"
 #include "plan.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
 
 bool has_sum_type(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
 
+void explain_toom_cook(
+    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, machine);
+  const int64_t rows = plan.row_begin(c, 1);
+  out << name << ".algorithm: Toom-Cook F(" << kToomCookOutputs << ", " << plan.taps << ")\n"
+      << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " products\n"
+      << name << ".blocks: n " << plan.n_block << ", positions " << plan.q_block * plan.positions() << ", row tiles "
+      << plan.tile_block << " of " << plan.row_tiles << "\n"
+      << name << ".reason: " << plan.points << " multiplications for " << kToomCookOutputs << " results of "
+      << plan.taps << " taps; " << c.taps << " taps are " << plan.tap_groups << " of these, and " << c.channels
+      << " channels and " << c.rows << " rows a group outweigh the transforms\n";
+}
+
 void explain_correlation(
-    std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, DType dtype, const Machine& machine) {
+    std::ostream& out,
+    const char* name,
+    const Correlation& c,
+    Algorithm algorithm,
+    int64_t sum_bytes,
+    DType dtype,
+    const Machine& machine) {
+  if (uses_toom_cook(c, algorithm)) {
+    explain_toom_cook(out, name, c, sum_bytes, machine);
+    return;
+  }
   const DataFacts data{.unit_stride = true, .sum_type = has_sum_type(dtype)};
   if (lanes_are_channels(c, sum_bytes, data)) {
     const ChannelsPlan plan = plan_channels(c, sum_bytes, machine);
@@ -44,7 +68,7 @@ void explain_correlation(
 
 }  // namespace
 
-std::string explain(const Conv1dProblem& p, DType dtype) {
+std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
   std::ostringstream out;
   out << "problem: " << to_string(p) << "\ninstruction_set: " << active().name << "\n";
   if (!active().kernels) {
@@ -53,8 +77,8 @@ std::string explain(const Conv1dProblem& p, DType dtype) {
   }
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
     const Machine machine = machine_with(kernels);
-    explain_correlation(out, "forward", forward_correlation(p), sum_bytes, dtype, machine);
-    explain_correlation(out, "grad_input", grad_input_correlation(p), sum_bytes, dtype, machine);
+    explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, dtype, machine);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, dtype, machine);
     const GradWeightPlan plan =
         plan_grad_weight(p, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
     const ReductionPlan& r = plan.reduction;

@@ -130,8 +130,10 @@ void pack_panel(
         const auto copy_outside = [&](int64_t column) {
           copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
         };
+        const int64_t padded_end = std::clamp(ceil_div(c.source_end - start, stride), end, count);
         for (int64_t column = 0; column < begin; ++column) copy_outside(column);
-        for (int64_t column = end; column < count; ++column) copy_outside(column);
+        for (int64_t column = end; column < padded_end; ++column) copy_outside(column);
+        zero_columns(to + padded_end, layout.row, channels, count - padded_end);
       }
       zero_columns(to + count, layout.row, channels, layout.padded(q_len) - q_len);
     }

@@ -19,6 +19,10 @@ def active_instruction_set() -> str: ...
 def set_instruction_set(name: str) -> None:
     """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" ends the override."""
 
+def chosen_algorithm() -> str: ...
+def set_algorithm(name: str) -> None:
+    """What torch_conv1d.set_algorithm calls."""
+
 def run_multiply_adds(steps: int, dtype: str = "float32") -> int:
     """Runs nothing but multiply-adds on every thread and returns how many operations those were.
 

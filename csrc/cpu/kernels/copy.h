@@ -54,12 +54,6 @@ constexpr int kTile = 4;
 template <class T>
 using Quad = typename VectorOf<T, kTile* int(sizeof(T))>::type;
 
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else  // g++ 11
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
-#endif
-
 template <class T>
 inline void transpose_tile(T* to, int64_t to_column, const T* from, int64_t from_row) {
   const Quad<T> a = load<Quad<T>>(from), b = load<Quad<T>>(from + from_row);
@@ -114,7 +108,6 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
     to[2 * i + 1] = from[from_row + i];
   }
 }
-#undef SHUFFLE
 
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
 // there anyway; narrow types are converted on the way.

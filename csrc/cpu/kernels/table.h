@@ -14,6 +14,7 @@
 #include "fir.h"
 #include "multiply_add.h"
 #include "outer.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -62,6 +63,14 @@ constexpr void fill_fir_dot(ArithmeticKernels<T>& table) {
   if constexpr (Taps > 1) fill_fir_dot<T, Shared, Taps - 1>(table);
 }
 
+template <class T, int Taps>
+constexpr void fill_transforms(ArithmeticKernels<T>& table) {
+  table.transform_source[Taps] = &transform<T, typename ToomCook<Taps>::Source>;
+  table.transform_weight[Taps] = &transform<T, typename ToomCook<Taps>::Weight>;
+  table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
+  if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
+}
+
 template <class T, class Budget, int Rows = 1>
 constexpr void fill(ArithmeticKernels<T>& table) {
   if constexpr (Rows <= count(Budget::correlate_vectors)) {
@@ -102,6 +111,9 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.row_sums_rows = Budget::row_sums_rows;
   fill<T, Budget>(table);
   table.multiply_add = &multiply_add<T>;
+  fill_transforms<T, int(kMaxToomCookTaps)>(table);
+  table.split = &split<T>;
+  table.join = &join<T>;
   return table;
 }
 

@@ -47,5 +47,11 @@ inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};  // exact for every value, so the compiler keeps the broadcast alone
 }
 
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else  // g++ 11
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
+#endif
+
 }  // namespace
 }  // namespace torch_conv1d::cpu

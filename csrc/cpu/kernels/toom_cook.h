@@ -1,0 +1,227 @@
+// The transforms of Toom-Cook's minimal filtering F(m, r) (contract: TransformArgs), generated from a list of points.
+//
+// m outputs of a kernel of r taps, y[i] = sum over s < r of w[s] * x[i + s], need n = m + r - 1 multiplications instead of
+// m * r. The polynomials w and y' (the transposed problem: x' = w * y') are multiplied by their values at n points p[a]:
+//
+//     y = A^T ((G w) . (B^T x)),    A^T[i][a] = p[a]^i
+//                                   G[a][s]   = p[a]^s / product over b != a of (p[a] - p[b])
+//                                   B^T[a][s] = coefficient s of product over b != a of (z - p[b])
+//
+// The last point is infinity: the leading coefficient. Products over points b leave infinity out. All entries of A and B are
+// sums of powers of two, so exact; those of G are rounded once.
+#pragma once
+
+#include "vector.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+struct Rational {
+  int64_t numerator = 0, denominator = 1;
+
+  constexpr Rational(int64_t n = 0, int64_t d = 1) {
+    int64_t a = n < 0 ? -n : n, b = d < 0 ? -d : d;
+    const int64_t sign = d < 0 ? -1 : 1;
+    numerator = sign * n;
+    denominator = sign * d;
+    while (b) {
+      const int64_t rest = a % b;
+      a = b;
+      b = rest;
+    }
+    numerator /= a;
+    denominator /= a;
+  }
+  constexpr Rational operator+(Rational o) const {
+    return {numerator * o.denominator + o.numerator * denominator, denominator * o.denominator};
+  }
+  constexpr Rational operator*(Rational o) const { return {numerator * o.numerator, denominator * o.denominator}; }
+  constexpr Rational operator/(Rational o) const { return {numerator * o.denominator, denominator * o.numerator}; }
+  constexpr Rational operator-(Rational o) const { return *this + o * Rational(-1); }
+};
+
+template <int Rows, int Columns>
+struct Matrix {
+  static constexpr int kRows = Rows, kColumns = Columns;
+  double at[Rows][Columns] = {};
+};
+
+// The finite points for m = 4: of all sets of 0 and fractions of small powers of two, those that amplify rounding least
+// (docs/numerics.md).
+template <int Taps>
+constexpr Rational kPoints[kToomCookOutputs + Taps - 2] = {};
+template <>
+constexpr Rational kPoints<3>[] = {{0}, {3, 2}, {-3, 2}, {5, 8}, {-5, 8}};
+template <>
+constexpr Rational kPoints<4>[] = {{0}, {1}, {2}, {-3, 2}, {-3, 4}, {3, 8}};
+template <>
+constexpr Rational kPoints<5>[] = {{0}, {1}, {-1}, {1, 2}, {-1, 2}, {2}, {-2}};
+
+template <int Taps>
+struct ToomCook {
+  static constexpr int kOutputs = int(kToomCookOutputs), kCount = kOutputs + Taps - 1, kFinite = kCount - 1;
+  static constexpr const auto& points = kPoints<Taps>;
+
+  static constexpr Rational power(Rational base, int exponent) {
+    Rational result = 1;
+    for (int i = 0; i < exponent; ++i) result = result * base;
+    return result;
+  }
+  static constexpr double value(Rational r) { return double(r.numerator) / double(r.denominator); }
+
+  static constexpr auto result_matrix() {  // A^T
+    Matrix<kOutputs, kCount> m;
+    for (int i = 0; i < kOutputs; ++i)
+      for (int a = 0; a < kFinite; ++a) m.at[i][a] = value(power(points[a], i));
+    m.at[kOutputs - 1][kFinite] = 1;
+    return m;
+  }
+  static constexpr auto weight_matrix() {  // G
+    Matrix<kCount, Taps> m;
+    for (int a = 0; a < kFinite; ++a) {
+      Rational product = 1;
+      for (int b = 0; b < kFinite; ++b)
+        if (b != a) product = product * (points[a] - points[b]);
+      for (int s = 0; s < Taps; ++s) m.at[a][s] = value(power(points[a], s) / product);
+    }
+    m.at[kFinite][Taps - 1] = 1;
+    return m;
+  }
+  static constexpr auto source_matrix() {  // B^T
+    Matrix<kCount, kCount> m;
+    for (int a = 0; a < kCount; ++a) {
+      Rational product[kCount];  // coefficients
+      product[0] = 1;
+      for (int b = 0; b < kFinite; ++b) {
+        if (b == a) continue;
+        for (int s = kCount - 1; s >= 0; --s) product[s] = (s ? product[s - 1] : Rational(0)) - product[s] * points[b];
+      }
+      for (int s = 0; s < kCount; ++s) m.at[a][s] = value(product[s]);
+    }
+    return m;
+  }
+
+  struct Result {
+    static constexpr auto matrix = result_matrix();
+  };
+  struct Weight {
+    static constexpr auto matrix = weight_matrix();
+  };
+  struct Source {
+    static constexpr auto matrix = source_matrix();
+  };
+};
+
+template <class T, class Of>
+void transform(const TransformArgs<T>& a) {
+  constexpr auto kMatrix = Of::matrix;
+  const Vector<T> init = broadcast(a.init);
+  for (int64_t row = 0; row < a.rows; ++row) {
+    const T* in = a.in + row * a.in_step;
+    T* out = a.out + row * a.out_step;
+    for (int64_t i = (a.count - 1) / kLanes<T> * kLanes<T>; i >= 0; i -= kLanes<T>) {
+      Vector<T> x[kMatrix.kColumns];
+      UNROLL for (int s = 0; s < kMatrix.kColumns; ++s)
+        x[s] = load<Vector<T>>(in + a.offset[s] + i);
+      UNROLL for (int o = 0; o < kMatrix.kRows; ++o) {
+        Vector<T> sum = init;
+        UNROLL for (int s = 0; s < kMatrix.kColumns; ++s) {
+          if (kMatrix.at[o][s] != 0) sum += T(kMatrix.at[o][s]) * x[s];
+        }
+        store(out + o * a.out_row + i, sum);
+      }
+    }
+  }
+}
+
+// 0, 1, ..., N - 1 as a parameter pack, to write the indices of a shuffle with.
+template <int... I>
+struct Indices {};
+template <int N, int... I>
+struct IndicesBelow : IndicesBelow<N - 1, N - 1, I...> {};
+template <int... I>
+struct IndicesBelow<0, I...> {
+  using Type = Indices<I...>;
+};
+
+// The lanes of a, b, one after another: every second one from `First` on; or those of a and b in turn, from the
+// First-th of each on.
+template <int First, class V, int... I>
+inline V every_second(V a, V b, Indices<I...>) {
+  return SHUFFLE(a, b, (First + 2 * I)...);
+}
+template <int First, class V, int... I>
+inline V in_turn(V a, V b, Indices<I...>) {
+  return SHUFFLE(a, b, (First + I / 2 + I % 2 * int(sizeof...(I)))...);
+}
+
+// Runs of `dilation` elements between a row and its places, in Quads stores of four (0: as many as it takes): what is
+// stored beyond a run is stored again by the next one.
+template <class T, int Quads, bool Split>
+void copy_runs(const PlacesArgs<T>& a) {
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+  T* run = a.row;
+  for (int64_t t = 0; t < a.tiles; ++t) UNROLL
+    for (int s = 0; s < int(kToomCookOutputs); ++s) {
+      T* place = a.places + s * a.place_row + t * a.dilation;
+      const T* from = Split ? run : place;
+      T* to = Split ? place : run;
+      if constexpr (Quads == 0) {
+        for (int64_t e = 0; e < a.dilation; e += 4) store(to + e, load<Quad>(from + e));
+      } else {
+        UNROLL for (int e = 0; e < 4 * Quads; e += 4)
+          store(to + e, load<Quad>(from + e));
+      }
+      run += a.dilation;
+    }
+}
+template <class T, bool Split>
+void copy_dilated(const PlacesArgs<T>& a) {
+  if (a.dilation <= 4)
+    copy_runs<T, 1, Split>(a);
+  else if (a.dilation <= 8)
+    copy_runs<T, 2, Split>(a);
+  else
+    copy_runs<T, 0, Split>(a);
+}
+
+template <class T>
+void split(const PlacesArgs<T>& a) {
+  static_assert(kToomCookOutputs == 4);
+  if (a.dilation > 1) return copy_dilated<T, true>(a);
+  constexpr typename IndicesBelow<kLanes<T>>::Type kAll;
+  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
+    Vector<T> x[4];
+    UNROLL for (int v = 0; v < 4; ++v)
+      x[v] = load<Vector<T>>(a.row + t * 4 + v * kLanes<T>);
+    const Vector<T> even_0 = every_second<0>(x[0], x[1], kAll), even_1 = every_second<0>(x[2], x[3], kAll);
+    const Vector<T> odd_0 = every_second<1>(x[0], x[1], kAll), odd_1 = every_second<1>(x[2], x[3], kAll);
+    store(a.places + t, every_second<0>(even_0, even_1, kAll));
+    store(a.places + a.place_row + t, every_second<0>(odd_0, odd_1, kAll));
+    store(a.places + 2 * a.place_row + t, every_second<1>(even_0, even_1, kAll));
+    store(a.places + 3 * a.place_row + t, every_second<1>(odd_0, odd_1, kAll));
+  }
+}
+
+template <class T>
+void join(const PlacesArgs<T>& a) {
+  static_assert(kToomCookOutputs == 4);
+  if (a.dilation > 1) return copy_dilated<T, false>(a);
+  constexpr typename IndicesBelow<kLanes<T>>::Type kAll;
+  constexpr int kHalf = kLanes<T> / 2;
+  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
+    Vector<T> x[4];
+    UNROLL for (int s = 0; s < 4; ++s)
+      x[s] = load<Vector<T>>(a.places + s * a.place_row + t);
+    const Vector<T> even_0 = in_turn<0>(x[0], x[2], kAll), even_1 = in_turn<kHalf>(x[0], x[2], kAll);
+    const Vector<T> odd_0 = in_turn<0>(x[1], x[3], kAll), odd_1 = in_turn<kHalf>(x[1], x[3], kAll);
+    T* row = a.row + t * 4;
+    store(row, in_turn<0>(even_0, odd_0, kAll));
+    store(row + kLanes<T>, in_turn<kHalf>(even_0, odd_0, kAll));
+    store(row + 2 * kLanes<T>, in_turn<0>(even_1, odd_1, kAll));
+    store(row + 3 * kLanes<T>, in_turn<kHalf>(even_1, odd_1, kAll));
+  }
+}
+
+}  // namespace
+}  // namespace torch_conv1d::cpu

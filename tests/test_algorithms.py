@@ -1,0 +1,218 @@
+"""Layers that need fewer multiplications: which they are, their errors, and how to do without."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+
+import pytest
+import toom_cook
+import torch
+import torch.nn.functional as F
+from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
+from conftest import DTYPES
+from numerics import assert_within_budget, expect_results
+from problems import TOOM_COOK, Operands, Problem, operands
+
+from torch_conv1d import _C, conv1d, set_algorithm
+
+
+@pytest.fixture
+def automatic() -> Iterator[None]:
+    """Restores the choice of algorithms."""
+    before = _C.chosen_algorithm()
+    yield
+    _C.set_algorithm(before)
+
+
+@pytest.mark.parametrize("taps", toom_cook.POINTS)
+def test_the_matrices_are_a_convolution(taps: int) -> None:
+    result, weight, source = toom_cook.matrices(taps)
+    for i in range(toom_cook.OUTPUTS):
+        for k in range(taps):
+            for s in range(len(source)):
+                factors = zip(result[i], weight, source, strict=True)
+                coefficient = sum((a * g[k] * b[s] for a, g, b in factors), Fraction(0))
+                assert coefficient == (s == i + k)
+
+
+@pytest.mark.parametrize("problem", TOOM_COOK, ids=str)
+def test_every_algorithm_is_the_reference(problem: Problem, instruction_set: str) -> None:
+    if instruction_set != "reference":
+        assert toom_cook.taps_used(problem, "forward")
+    for dtype in DTYPES:
+        o = operands(problem, dtype)
+        expected = expect_results(problem, o)
+        for channels_last in (False, True):
+            for actual, exact in zip(run(problem, o, channels_last), expected, strict=True):
+                assert_within_budget(actual, exact, context=(instruction_set, dtype, channels_last))
+
+
+@pytest.mark.parametrize("problem", TOOM_COOK, ids=str)
+def test_batch_and_threads_change_no_bit(problem: Problem, threads: None) -> None:
+    big = dataclasses.replace(problem, n=5)
+    o = operands(big, torch.float32)
+    torch.set_num_threads(1)
+    whole = run(big, o)
+    for begin, end in ((0, 1), (1, 3), (4, 5)):
+        part = run(big, Operands(o.x[begin:end], o.w, o.b, o.grad_y[begin:end]))
+        assert torch.equal(part.y, whole.y[begin:end])
+        assert torch.equal(part.grad_x, whole.grad_x[begin:end])
+    for count in (2, 3, 7):
+        torch.set_num_threads(count)
+        assert_same_bits(run(big, o), whole, f"{count} threads")
+
+
+@pytest.mark.skipif(
+    len(FMA_SETS) < 2, reason="this machine runs fewer than two FMA instruction sets"
+)
+@pytest.mark.parametrize("problem", TOOM_COOK, ids=str)
+def test_fma_instruction_set_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
+    o = operands(problem, dtype)
+    results = []
+    for name in FMA_SETS:
+        with instruction_set_named(name):
+            results.append(run(problem, o))
+    for name, result in zip(FMA_SETS[1:], results[1:], strict=True):
+        assert_same_bits(result, results[0], name)
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+@pytest.mark.parametrize("kernel_size", [3, 5, 9])
+def test_implicit_padding_changes_no_bit(kernel_size: int, mode: str) -> None:
+    x, w, b, _ = operands(Problem(2, 32, 32, 61, kernel_size), torch.float32)
+    explicit = conv1d(F.pad(x, (9, 4), mode), w, b)
+    mode = "zeros" if mode == "constant" else mode
+    assert torch.equal(conv1d(x, w, b, padding=(9, 4), padding_mode=mode), explicit)
+
+
+def hard(kind: str, problem: Problem) -> Operands:
+    o = operands(problem)
+    generator = torch.Generator().manual_seed(1)
+
+    def spread(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator, dtype=torch.float64).mul(2).exp()
+
+    x, w = {
+        "normal": lambda: (o.x, o.w),
+        "a large mean": lambda: (o.x + 100, o.w),
+        "channels of many magnitudes": lambda: (o.x * spread(problem.c_in, 1), o.w),
+        "positions of many magnitudes": lambda: (o.x * spread(*o.x.shape), o.w),
+    }[kind]()
+    return Operands(x.float(), w.float(), o.b.float() * 0, o.grad_y.float())
+
+
+# The largest error allowed, in units of that of direct sums. Where one channel rules, a direct sum
+# rounds a few times only.
+KINDS = {
+    "normal": 2.5,
+    "a large mean": 2.5,
+    "channels of many magnitudes": 3,
+    "positions of many magnitudes": 2.5,
+}
+
+
+@pytest.mark.parametrize("kernel_size", [3, 4, 5, 7, 11, 31])
+@pytest.mark.parametrize("kind", KINDS)
+def test_error_is_near_that_of_direct_sums(kind: str, kernel_size: int) -> None:
+    problem = Problem(2, 48, 48, 400, kernel_size)
+    assert toom_cook.taps_used(problem, "forward")
+    o = hard(kind, problem)
+    exact = [e.value for e in expect_results(problem, o)[:3]]
+    errors = []
+    for name in ("auto", "direct"):
+        with set_algorithm(name):
+            results = run(problem, o)[:3]
+        pairs = zip(results, exact, strict=True)
+        errors.append([(r.double() - e).square().mean().sqrt().item() for r, e in pairs])
+    for ours, direct in zip(*errors, strict=True):
+        assert ours <= KINDS[kind] * direct
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
+@pytest.mark.parametrize("kernel_size", [3, 5, 7])
+def test_what_direct_makes_not_finite_is_not_finite(value: float, kernel_size: int) -> None:
+    problem = Problem(1, 32, 32, 75, kernel_size, pad_left=2, pad_right=1)
+    assert toom_cook.taps_used(problem, "forward")
+    for position in (0, 31, 74):
+        o = operands(problem, torch.float32)
+        o.x[0, 3, position] = value
+        o.w[5, 7, kernel_size // 2] = value
+        o.grad_y[0, 8, position // 2] = value
+        auto = run(problem, o)
+        with set_algorithm("direct"):
+            direct = run(problem, o)
+        for ours, theirs in zip(auto, direct, strict=True):
+            assert not (ours.isfinite() & ~theirs.isfinite()).any()
+        # Not beyond the tile of 4 positions that meets it.
+        untouched = torch.cat([auto.y[0, :5], auto.y[0, 6:]])[
+            :, : max(position - 2 * kernel_size, 0)
+        ]
+        assert untouched.isfinite().all()
+
+
+@pytest.mark.usefixtures("automatic")
+def test_direct_by_call_by_block_and_by_determinism() -> None:
+    problem = TOOM_COOK[3]
+    o = operands(problem, torch.float32)
+    auto = run(problem, o)
+    with set_algorithm("direct"):
+        direct = run(problem, o)
+        assert toom_cook.taps_used(problem, "forward") is None
+        with set_algorithm("auto"):
+            assert_same_bits(run(problem, o), auto)
+        assert_same_bits(run(problem, o), direct)
+    assert_same_bits(run(problem, o), auto)
+    assert not torch.equal(auto.y, direct.y)
+
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert_same_bits(run(problem, o), direct)
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+    set_algorithm("direct")
+    assert_same_bits(run(problem, o), direct)
+
+
+def test_an_unknown_algorithm_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="'auto' or 'direct', got 'fft'"):
+        set_algorithm("fft")
+    assert _C.chosen_algorithm() == "auto"
+
+
+@pytest.mark.usefixtures("threads")
+@pytest.mark.parametrize("problem", TOOM_COOK, ids=str)
+def test_the_choice_knows_neither_batch_nor_threads(problem: Problem) -> None:
+    chosen = set()
+    for n in (1, 100):
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            chosen.add(toom_cook.taps_used(dataclasses.replace(problem, n=n), "forward"))
+    assert len(chosen) == 1
+
+
+@pytest.mark.parametrize(
+    "direct",
+    [
+        "n1_ci64_co64_l400_k1_s1_p0_d1_g1",
+        "n1_ci64_co64_l400_k3_s2_p0_d1_g1",
+        "n1_ci16_co64_l400_k3_s1_p0_d1_g1",
+        "n1_ci64_co16_l400_k3_s1_p0_d1_g1",
+        "n1_ci64_co64_l12_k3_s1_p0_d1_g1",
+        "n1_ci64_co64_l1100_k3_s1_p0_d512_g1",
+    ],
+)
+def test_layers_that_stay_direct(direct: str) -> None:
+    assert toom_cook.taps_used(Problem.parse(direct), "forward") is None
+
+
+def test_calls_from_several_python_threads_do_not_meet() -> None:
+    given = [(problem, operands(problem, torch.float32)) for problem in TOOM_COOK[:8]]
+    expected = [run(*each) for each in given]
+    with ThreadPoolExecutor(4) as pool:
+        for index, results in enumerate(pool.map(lambda each: run(*each), given * 4)):
+            assert_same_bits(results, expected[index % len(given)])

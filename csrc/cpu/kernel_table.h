@@ -121,7 +121,7 @@ struct RowSumsArgs {
   T* sum;
 };
 
-// One of the three matrices of Toom-Cook's F(kToomCookOutputs, taps), applied to vectors (kernels/toom_cook.h):
+// One of the matrices of Toom-Cook's F(kToomCookOutputs, taps), applied to vectors (kernels/toom_cook.h):
 //
 // for r < rows, i < count, o < rows of the matrix:
 //   out[r * out_step + o * out_row + i] = init + sum over s of matrix[o][s] * in[r * in_step + offset[s] + i]
@@ -219,6 +219,8 @@ struct ArithmeticKernels {
   Transform transform_source[kMaxToomCookTaps + 1];
   Transform transform_weight[kMaxToomCookTaps + 1];
   Transform transform_result[kMaxToomCookTaps + 1];
+  Transform transform_result_gradient[kMaxToomCookTaps + 1];
+  Transform transform_weight_gradient[kMaxToomCookTaps + 1];
   Places split, join;
 };
 

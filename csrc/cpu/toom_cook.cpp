@@ -11,18 +11,12 @@
 #include <algorithm>
 #include <vector>
 
-#include "../division.h"
 #include "dispatch.h"
 #include "parallel.h"
-#include "scratch.h"
+#include "toom_cook_source.h"
 
 namespace torch_conv1d::cpu {
 namespace {
-
-// The longest vector of any instruction set, in elements: room for what a transform stores beyond the end.
-constexpr int64_t kRoom = 16;
-// A panel of a few channels that stays in the L1 cache, on its way into the transform.
-constexpr int64_t kPanelBytes = 16 << 10;
 
 template <class E>
 class ToomCookCall {
@@ -37,7 +31,7 @@ class ToomCookCall {
         source_(source),
         out_(out),
         plan_(plan_toom_cook(c, sizeof(T), machine_with(kernels_))),
-        point_(c.channels * plan_.tap_groups * ceil_div(c.rows, plan_.row_tiles) + kRoom),
+        point_(c.channels * plan_.tap_groups * ceil_div(c.rows, plan_.row_tiles) + kVectorRoom),
         weights_(c.groups * plan_.row_tiles * plan_.points * point_),
         inits_(bias ? c.groups * c.rows : 0),
         has_inits_(bias) {
@@ -67,7 +61,7 @@ class ToomCookCall {
   // Row tiles [begin, end), counted through the groups.
   void transform_weights(const E* w, int64_t begin, int64_t end) const {
     const int64_t padded = plan_.tap_groups * plan_.taps;  // taps of a channel, those beyond the kernel being zeros
-    const Scratch<T> packed(c_.channels * padded * kernels_.correlate_rows + kRoom);
+    const Scratch<T> packed(c_.channels * padded * kernels_.correlate_rows + kVectorRoom);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
       const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
@@ -102,13 +96,13 @@ class ToomCookCall {
           last_tile_(std::min(tile0 + plan_.tile_block, plan_.row_tiles)),
           sample_(plan_.sample_columns(q_len_)),
           columns_(samples_ * sample_),
-          row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation + kRoom)),
+          row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation)),
           source_(plan_.points * c_.channels * row_),
           products_(
               std::min(plan_.held_tiles, last_tile_ - tile0) * plan_.points * call.kernels_.correlate_rows * row_),
-          place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs + kRoom)),
+          place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
-          result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kRoom)),
+          result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
           result_(call.kernels_.correlate_rows * result_row_) {}
 
     void run() const {
@@ -123,35 +117,11 @@ class ToomCookCall {
     }
 
    private:
-    // Whole cache lines, and not a multiple of 2 KiB, so that the rows of several channels do not compete for the same
-    // lines of the L1 cache.
-    static int64_t padded_row(int64_t count) {
-      const int64_t row = ceil_div(count, kRoom) * kRoom;
-      return row % 512 ? row : row + kRoom;
-    }
-
     void transform_source() const {
-      const PanelLayout& layout = plan_.layout;
-      const int64_t most = std::clamp<int64_t>(kPanelBytes / (layout.row * int64_t(sizeof(T))), 1, c_.channels);
-      const Scratch<T> panel(most * layout.row + kToomCookOutputs * kRoom);
-      int64_t offsets[2 * kToomCookOutputs];
-      for (int64_t s = 0; s < plan_.points; ++s)
-        offsets[s] = s % kToomCookOutputs * place_row_ + s / kToomCookOutputs * plan_.dilation;
       for (int64_t n = 0; n < samples_; ++n)
-        for (int64_t first = 0; first < c_.channels; first += most) {
-          const int64_t channels = std::min(most, c_.channels - first), positions = plan_.source_positions(q_len_);
-          pack_panel<E>(
-              plan_.source, layout, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels + first, channels,
-              q0_ * plan_.positions(), positions, panel.data());
-          for (int64_t i = 0; i < channels; ++i) {
-            call_.kernels_.split(
-                {places_.data(), place_row_, panel.data() + i * layout.row, positions / plan_.positions(),
-                 plan_.dilation});
-            call_.kernels_.transform_source[plan_.taps](
-                {places_.data(), 0, offsets, T(0), source_.data() + (first + i) * row_ + n * sample_, 0,
-                 c_.channels * row_, 1, sample_});
-          }
-        }
+        ToomCookSource<E>{plan_, call_.kernels_, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels, c_.channels,
+                          q0_,   q_len_}
+            .transform(source_.data() + n * sample_, row_, c_.channels * row_);
     }
 
     T* products(int64_t held) const {

@@ -15,28 +15,34 @@
 
 #include "../correlation.h"
 #include "kernel_table.h"
-#include "panel.h"
 #include "plan.h"
 
 namespace torch_conv1d::cpu {
 
-struct ToomCookPlan {
+struct ToomCookForm {
+  explicit ToomCookForm(const Correlation& c);
+
   int64_t taps, points;  // r, n
   int64_t tap_groups;
   int64_t dilation;
-  int64_t tiles;  // of each phase
-  int64_t row_tiles;
-  // An item of work: samples, tiles of each phase, tiles of rows; one group. Products of `held_tiles` row tiles at all
-  // points are held at a time.
-  int64_t n_block, q_block, tile_block, held_tiles;
-  bool worth_threads;
+  int64_t tiles;       // of each phase
   Correlation source;  // one tap, which reads the first position of a tile
-  PanelLayout layout;
 
   int64_t positions() const { return kToomCookOutputs * dilation; }  // from one tile to the next
   // Columns of a sample, and positions of the source that they need, for q_len tiles.
   int64_t sample_columns(int64_t q_len) const { return (q_len + tap_groups - 1) * dilation; }
   int64_t source_positions(int64_t q_len) const { return (q_len + tap_groups) * positions(); }
+};
+
+struct ToomCookPlan : ToomCookForm {
+  using ToomCookForm::ToomCookForm;
+
+  int64_t row_tiles;
+  // An item of work: samples, tiles of each phase, tiles of rows; one group. Products of `held_tiles` row tiles at all
+  // points are held at a time.
+  int64_t n_block, q_block, tile_block, held_tiles;
+  bool worth_threads;
+
   int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
 };
 

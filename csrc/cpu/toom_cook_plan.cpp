@@ -25,20 +25,22 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
   return ceil_div(c.out_length, positions) * positions * 4 <= c.out_length * 5;
 }
 
+ToomCookForm::ToomCookForm(const Correlation& c)
+    : taps(c.taps == 3 || c.taps == 5 ? c.taps : kToomCookOutputs),
+      points(kToomCookOutputs + taps - 1),
+      tap_groups(ceil_div(c.taps, taps)),
+      dilation(std::abs(c.step)),
+      tiles(ceil_div(c.out_length, positions())),
+      source(c) {
+  source.first = c.first_offset();
+  source.step = source.taps = 1;
+}
+
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  ToomCookPlan plan;
-  plan.taps = c.taps == 3 || c.taps == 5 ? c.taps : kToomCookOutputs;
-  plan.points = kToomCookOutputs + plan.taps - 1;
-  plan.tap_groups = ceil_div(c.taps, plan.taps);
-  plan.dilation = std::abs(c.step);
-  plan.tiles = ceil_div(c.out_length, plan.positions());
+  ToomCookPlan plan(c);
   plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
   plan.tile_block = plan.row_tiles;
   plan.worth_threads = true;
-
-  plan.source = c;
-  plan.source.taps = 1;
-  if (c.step < 0) plan.source.first += (c.taps - 1) * c.step;
 
   // The transformed source of a point meets all rows, and stays in the L2 cache beside the weights that pass through and
   // the products held.
@@ -62,7 +64,6 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   };
   while (items() < wanted && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
   while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
-  plan.layout = PanelLayout(plan.source, plan.source_positions(plan.q_block), machine.lanes);
   return plan;
 }
 

@@ -68,6 +68,8 @@ constexpr void fill_transforms(ArithmeticKernels<T>& table) {
   table.transform_source[Taps] = &transform<T, typename ToomCook<Taps>::Source>;
   table.transform_weight[Taps] = &transform<T, typename ToomCook<Taps>::Weight>;
   table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
+  table.transform_result_gradient[Taps] = &transform<T, typename ToomCook<Taps>::ResultGradient>;
+  table.transform_weight_gradient[Taps] = &transform<T, typename ToomCook<Taps>::WeightGradient>;
   if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
 }
 

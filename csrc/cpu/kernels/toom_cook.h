@@ -46,6 +46,14 @@ struct Matrix {
   double at[Rows][Columns] = {};
 };
 
+template <int Rows, int Columns>
+constexpr Matrix<Columns, Rows> transposed(const Matrix<Rows, Columns>& m) {
+  Matrix<Columns, Rows> t;
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c) t.at[c][r] = m.at[r][c];
+  return t;
+}
+
 // The finite points for m = 4: of all sets of 0 and fractions of small powers of two, those that amplify rounding least
 // (docs/numerics.md).
 template <int Taps>
@@ -109,6 +117,13 @@ struct ToomCook {
   };
   struct Source {
     static constexpr auto matrix = source_matrix();
+  };
+  // What the gradient of the weights meets: A and G^T.
+  struct ResultGradient {
+    static constexpr auto matrix = transposed(result_matrix());
+  };
+  struct WeightGradient {
+    static constexpr auto matrix = transposed(weight_matrix());
   };
 };
 

@@ -61,6 +61,7 @@ class CorrelateCall {
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         packed_weights_(!stored_ || c.rows == 1),
         unit_step_(c.unit_step()),
+        joined_(joined_phases()),
         packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
         init_(bias ? c.groups * c.rows : 0),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
@@ -93,14 +94,35 @@ class CorrelateCall {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
         const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
         T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
-        for (int64_t phase = 0; phase < c_.phases; ++phase)
+        for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase])
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
             const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
-            for (int64_t t = layout_.phase_begin[phase]; t < layout_.phase_begin[phase + 1]; ++t)
-              for (int64_t r = 0; r < rows; ++r) *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[t]]);
+            for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
+              for (int64_t p = phase; p < phase + joined_[phase]; ++p)
+                for (int64_t r = 0; r < rows; ++r)
+                  *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]]);
           }
       }
     });
+  }
+
+  // How many phases from each on become the rows of one tile. Where a group has one row, they share the loads of the source
+  // if their taps have the same offsets; in up to kFirShift taps, correlate and fir have the same order.
+  std::vector<int64_t> joined_phases() const {
+    std::vector<int64_t> joined(size_t(c_.phases), 1);
+    if (c_.rows > 1 || c_.fold_left + c_.fold_right > 0) return joined;
+    for (int64_t phase = 0; phase < c_.phases; phase += joined[phase]) {
+      const auto offsets = layout_.tap_offset.begin() + layout_.phase_begin[phase];
+      const int64_t taps = layout_.phase_taps(phase);
+      const int64_t end =
+          std::min({c_.phases, phase / kPhasesHeld * kPhasesHeld + kPhasesHeld, phase + kernels_.correlate_rows});
+      const auto joins = [&](int64_t p) {
+        return layout_.phase_taps(p) == taps &&
+               std::equal(offsets, offsets + taps, layout_.tap_offset.begin() + layout_.phase_begin[p]);
+      };
+      while (taps <= kFirShift<T> && phase + joined[phase] < end && joins(phase + joined[phase])) ++joined[phase];
+    }
+    return joined;
   }
 
   // One item of work; a thread runs several, one after another.
@@ -215,7 +237,7 @@ class CorrelateCall {
       const std::vector<T> outside = compute_outside(first, last, rows, n);
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
-        for (int64_t phase = phase0; phase < phase0 + phases; ++phase) {
+        for (int64_t phase = phase0; phase < phase0 + phases; phase += call_.joined_[phase]) {
           T* result = result_.data() + (phase - phase0) * result_row_;
           compute(first, last, phase, block, n, result, out_row, result_row_);
           fold_back(outside, phase, rows, result, out_row);
@@ -269,7 +291,7 @@ class CorrelateCall {
         }
     }
 
-    // Rows of tiles [first, last) at one phase: the positions of the range, in rows of `out` with room for `room`.
+    // Rows of tiles [first, last) at one phase (and those joined with it): the positions of the range, in rows of `out` with room for `room`.
     void compute(
         int64_t first,
         int64_t last,
@@ -285,7 +307,8 @@ class CorrelateCall {
       args.w_row = c_.w_row;
       args.w_channel = c_.w_channel;
       args.channels = c_.channels;
-      args.taps = call_.layout_.phase_begin[phase + 1] - tap0;
+      args.taps = call_.layout_.phase_taps(phase);
+      const int64_t joined = call_.joined_[phase];
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
         args.w = call_.weights_ + (call_.packed_weights_ ? row * c_.channels * c_.taps + tap0 * c_.channels * rows
@@ -295,7 +318,8 @@ class CorrelateCall {
           const Span& span = spans_[i];
           const int64_t done = span.q0 - range.q0;
           set_source(span, n, tile / tiles_, tap0, args);
-          compute_span(args, rows, span.q_len, out + (row - first_row(first)) * out_row + done, out_row, room - done);
+          T* to = out + (row - first_row(first)) * out_row + done;
+          compute_span(args, rows * joined, span.q_len, to, joined > 1 ? result_row_ : out_row, room - done);
         }
       }
     }
@@ -348,6 +372,7 @@ class CorrelateCall {
   const bool stored_;          // the weights are read where the caller has them
   const bool packed_weights_;  // they are in the packed order
   const int64_t unit_step_;
+  const std::vector<int64_t> joined_;
   const Scratch<T> packed_;
   const Scratch<T> init_;
   const T* const weights_;

@@ -38,6 +38,8 @@ struct PanelLayout {
   std::vector<int64_t> tap_offset;   // and in the source
   std::vector<int64_t> phase_begin;  // range of each phase in the two above; phases + 1 entries
 
+  int64_t phase_taps(int64_t phase) const { return phase_begin[size_t(phase) + 1] - phase_begin[size_t(phase)]; }
+
   // Tiles read whole vectors: a row has this much room for q_len positions.
   int64_t padded(int64_t q_len) const { return (q_len + lanes - 1) / lanes * lanes; }
 };

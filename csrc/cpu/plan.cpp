@@ -94,7 +94,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   };
   set_parts(1);
   if (plan.direct) {
-    set_parts(ceil_div(q_total, kDirectPositions));
+    // Every phase passes over the source, which should then be in the L2 cache.
+    const int64_t fitting = machine.l2_bytes / 2 / (c.channels * sum_bytes) / tile * tile;
+    set_parts(ceil_div(q_total, c.phases > 1 ? std::clamp(fitting, tile, kDirectPositions) : kDirectPositions));
   } else {
     const int64_t whole_bytes = panel_bytes();
     while (panel_bytes() > kL1Panel && plan.q_block >= 2 * kL1Positions) set_parts(parts * 2);

@@ -80,14 +80,41 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
     for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
 }
 
-// to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1]: the two phases of a stride of 2.
+// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2.
+template <int... Index>
+struct Indices {};
+template <int Count, int... Index>
+struct FirstIndices : FirstIndices<Count - 1, Count - 1, Index...> {};
+template <int... Index>
+struct FirstIndices<0, Index...> {
+  using type = Indices<Index...>;
+};
+
+// Every second element of a and b, from `first` on.
+template <class V, int... I>
+inline V every_second(V a, V b, Indices<I...>, bool first) {
+  return first ? V(SHUFFLE(a, b, (2 * I + 1)...)) : V(SHUFFLE(a, b, (2 * I)...));
+}
+// Elements of a and b in turn: those of their lower or upper halves.
+template <class V, int... I>
+inline V in_turn(V a, V b, Indices<I...>, bool upper) {
+  constexpr int kCount = sizeof...(I);
+  return upper ? V(SHUFFLE(a, b, (kCount / 2 + I / 2 + I % 2 * kCount)...))
+               : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
+}
+
+// to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1].
 template <class T>
 inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
+  constexpr int64_t kAhead = 4096 / sizeof(T);  // the hardware does not look beyond a page
   int64_t i = 0;
-  for (; i + kTile <= pairs; i += kTile) {
-    const Quad<T> a = load<Quad<T>>(from + 2 * i), b = load<Quad<T>>(from + 2 * i + kTile);
-    store(to + i, Quad<T>(SHUFFLE(a, b, 0, 2, 4, 6)));
-    store(to + to_column + i, Quad<T>(SHUFFLE(a, b, 1, 3, 5, 7)));
+  for (; i + kLanes<T> <= pairs; i += kLanes<T>) {
+    __builtin_prefetch(from + 2 * i + kAhead);
+    __builtin_prefetch(from + 2 * i + kAhead + kLanes<T>);
+    const Vector<T> a = load<Vector<T>>(from + 2 * i), b = load<Vector<T>>(from + 2 * i + kLanes<T>);
+    store(to + i, every_second(a, b, kAll, false));
+    store(to + to_column + i, every_second(a, b, kAll, true));
   }
   for (; i < pairs; ++i) {
     to[i] = from[2 * i];
@@ -97,11 +124,12 @@ inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) 
 // to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse.
 template <class T>
 inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
   int64_t i = 0;
-  for (; i + kTile <= pairs; i += kTile) {
-    const Quad<T> a = load<Quad<T>>(from + i), b = load<Quad<T>>(from + from_row + i);
-    store(to + 2 * i, Quad<T>(SHUFFLE(a, b, 0, 4, 1, 5)));
-    store(to + 2 * i + kTile, Quad<T>(SHUFFLE(a, b, 2, 6, 3, 7)));
+  for (; i + kLanes<T> <= pairs; i += kLanes<T>) {
+    const Vector<T> a = load<Vector<T>>(from + i), b = load<Vector<T>>(from + from_row + i);
+    store(to + 2 * i, in_turn(a, b, kAll, false));
+    store(to + 2 * i + kLanes<T>, in_turn(a, b, kAll, true));
   }
   for (; i < pairs; ++i) {
     to[2 * i] = from[i];

@@ -22,18 +22,16 @@ void run_correlation(
     const void* bias,
     MutableView out) {
   if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
-  if (uses_toom_cook(c, algorithm)) {
-    toom_cook(c, dtype, table, source, w, bias, out);
-    return;
-  }
   with_element(dtype, [&](auto element) {
     using T = SumOf<decltype(element)>;
     const DataFacts data{
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
         .sum_type = std::is_same_v<decltype(element), T>,
         .channels_innermost = source.stride_c == 1 && out.stride_c == 1};
-    const bool channels = lanes_are_channels(c, sizeof(T), data);
-    (channels ? filter_channels : correlate)(c, dtype, table, source, w, bias, out);
+    const auto driver = uses_toom_cook(c, algorithm)             ? toom_cook
+                        : lanes_are_channels(c, sizeof(T), data) ? filter_channels
+                                                                 : correlate;
+    driver(c, dtype, table, source, w, bias, out);
   });
 }
 

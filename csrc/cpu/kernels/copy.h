@@ -80,29 +80,7 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
     for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
 }
 
-// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2.
-template <int... Index>
-struct Indices {};
-template <int Count, int... Index>
-struct FirstIndices : FirstIndices<Count - 1, Count - 1, Index...> {};
-template <int... Index>
-struct FirstIndices<0, Index...> {
-  using type = Indices<Index...>;
-};
-
-// Every second element of a and b, from `first` on.
-template <class V, int... I>
-inline V every_second(V a, V b, Indices<I...>, bool first) {
-  return first ? V(SHUFFLE(a, b, (2 * I + 1)...)) : V(SHUFFLE(a, b, (2 * I)...));
-}
-// Elements of a and b in turn: those of their lower or upper halves.
-template <class V, int... I>
-inline V in_turn(V a, V b, Indices<I...>, bool upper) {
-  constexpr int kCount = sizeof...(I);
-  return upper ? V(SHUFFLE(a, b, (kCount / 2 + I / 2 + I % 2 * kCount)...))
-               : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
-}
-
+// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2:
 // to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1].
 template <class T>
 inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {

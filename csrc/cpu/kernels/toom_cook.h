@@ -149,35 +149,14 @@ void transform(const TransformArgs<T>& a) {
   }
 }
 
-// 0, 1, ..., N - 1 as a parameter pack, to write the indices of a shuffle with.
-template <int... I>
-struct Indices {};
-template <int N, int... I>
-struct IndicesBelow : IndicesBelow<N - 1, N - 1, I...> {};
-template <int... I>
-struct IndicesBelow<0, I...> {
-  using Type = Indices<I...>;
-};
-
-// The lanes of a, b, one after another: every second one from `First` on; or those of a and b in turn, from the
-// First-th of each on.
-template <int First, class V, int... I>
-inline V every_second(V a, V b, Indices<I...>) {
-  return SHUFFLE(a, b, (First + 2 * I)...);
-}
-template <int First, class V, int... I>
-inline V in_turn(V a, V b, Indices<I...>) {
-  return SHUFFLE(a, b, (First + I / 2 + I % 2 * int(sizeof...(I)))...);
-}
-
 // Runs of `dilation` elements between a row and its places, in Quads stores of four (0: as many as it takes): what is
 // stored beyond a run is stored again by the next one.
 template <class T, int Quads, bool Split>
 void copy_runs(const PlacesArgs<T>& a) {
   typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
   T* run = a.row;
-  for (int64_t t = 0; t < a.tiles; ++t) UNROLL
-    for (int s = 0; s < int(kToomCookOutputs); ++s) {
+  for (int64_t t = 0; t < a.tiles; ++t) {
+    UNROLL for (int s = 0; s < int(kToomCookOutputs); ++s) {
       T* place = a.places + s * a.place_row + t * a.dilation;
       const T* from = Split ? run : place;
       T* to = Split ? place : run;
@@ -189,6 +168,7 @@ void copy_runs(const PlacesArgs<T>& a) {
       }
       run += a.dilation;
     }
+  }
 }
 template <class T, bool Split>
 void copy_dilated(const PlacesArgs<T>& a) {
@@ -204,17 +184,17 @@ template <class T>
 void split(const PlacesArgs<T>& a) {
   static_assert(kToomCookOutputs == 4);
   if (a.dilation > 1) return copy_dilated<T, true>(a);
-  constexpr typename IndicesBelow<kLanes<T>>::Type kAll;
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
   for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
     Vector<T> x[4];
     UNROLL for (int v = 0; v < 4; ++v)
       x[v] = load<Vector<T>>(a.row + t * 4 + v * kLanes<T>);
-    const Vector<T> even_0 = every_second<0>(x[0], x[1], kAll), even_1 = every_second<0>(x[2], x[3], kAll);
-    const Vector<T> odd_0 = every_second<1>(x[0], x[1], kAll), odd_1 = every_second<1>(x[2], x[3], kAll);
-    store(a.places + t, every_second<0>(even_0, even_1, kAll));
-    store(a.places + a.place_row + t, every_second<0>(odd_0, odd_1, kAll));
-    store(a.places + 2 * a.place_row + t, every_second<1>(even_0, even_1, kAll));
-    store(a.places + 3 * a.place_row + t, every_second<1>(odd_0, odd_1, kAll));
+    const Vector<T> even_0 = every_second(x[0], x[1], kAll, false), even_1 = every_second(x[2], x[3], kAll, false);
+    const Vector<T> odd_0 = every_second(x[0], x[1], kAll, true), odd_1 = every_second(x[2], x[3], kAll, true);
+    store(a.places + t, every_second(even_0, even_1, kAll, false));
+    store(a.places + a.place_row + t, every_second(odd_0, odd_1, kAll, false));
+    store(a.places + 2 * a.place_row + t, every_second(even_0, even_1, kAll, true));
+    store(a.places + 3 * a.place_row + t, every_second(odd_0, odd_1, kAll, true));
   }
 }
 
@@ -222,19 +202,18 @@ template <class T>
 void join(const PlacesArgs<T>& a) {
   static_assert(kToomCookOutputs == 4);
   if (a.dilation > 1) return copy_dilated<T, false>(a);
-  constexpr typename IndicesBelow<kLanes<T>>::Type kAll;
-  constexpr int kHalf = kLanes<T> / 2;
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
   for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
     Vector<T> x[4];
     UNROLL for (int s = 0; s < 4; ++s)
       x[s] = load<Vector<T>>(a.places + s * a.place_row + t);
-    const Vector<T> even_0 = in_turn<0>(x[0], x[2], kAll), even_1 = in_turn<kHalf>(x[0], x[2], kAll);
-    const Vector<T> odd_0 = in_turn<0>(x[1], x[3], kAll), odd_1 = in_turn<kHalf>(x[1], x[3], kAll);
+    const Vector<T> even_0 = in_turn(x[0], x[2], kAll, false), even_1 = in_turn(x[0], x[2], kAll, true);
+    const Vector<T> odd_0 = in_turn(x[1], x[3], kAll, false), odd_1 = in_turn(x[1], x[3], kAll, true);
     T* row = a.row + t * 4;
-    store(row, in_turn<0>(even_0, odd_0, kAll));
-    store(row + kLanes<T>, in_turn<kHalf>(even_0, odd_0, kAll));
-    store(row + 2 * kLanes<T>, in_turn<0>(even_1, odd_1, kAll));
-    store(row + 3 * kLanes<T>, in_turn<kHalf>(even_1, odd_1, kAll));
+    store(row, in_turn(even_0, odd_0, kAll, false));
+    store(row + kLanes<T>, in_turn(even_0, odd_0, kAll, true));
+    store(row + 2 * kLanes<T>, in_turn(even_1, odd_1, kAll, false));
+    store(row + 3 * kLanes<T>, in_turn(even_1, odd_1, kAll, true));
   }
 }
 

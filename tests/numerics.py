@@ -69,7 +69,13 @@ def expect_grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Expected:
 def expect_grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Expected:
     squares = reference.grad_weight(p, _squared(grad_y), _squared(x))
     value = reference.grad_weight(p, grad_y, x)
-    return Expected("grad_weight", value, squares.sqrt(), p.n * p.l_out)
+    scale = squares.sqrt()
+    taps = toom_cook.taps_used(p, "grad_weight")
+    if taps:
+        scale = scale.amax(-1, keepdim=True).expand_as(scale) * toom_cook.amplification(
+            taps, "grad_weight"
+        )
+    return Expected("grad_weight", value, scale, p.n * p.l_out)
 
 
 def expect_grad_bias(p: Problem, grad_y: Tensor) -> Expected:
@@ -115,7 +121,7 @@ def _scale(p: Problem, operation: str, squares: Tensor) -> Tensor:
     padded = F.pad(squares, (0, -length % tile))
     largest = padded.unflatten(-1, (-1, toom_cook.OUTPUTS, p.dilation)).amax(-2, keepdim=True)
     tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)
-    scale: Tensor = tiles[..., :length].sqrt() * toom_cook.amplification(taps)
+    scale: Tensor = tiles[..., :length].sqrt() * toom_cook.amplification(taps, operation)
     return scale
 
 

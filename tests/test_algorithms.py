@@ -12,14 +12,12 @@ import pytest
 import toom_cook
 import torch
 import torch.nn.functional as F
-from calls import assert_same_bits, instruction_set_named, run
+from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
 from conftest import DTYPES
 from numerics import assert_within_budget, expect_results
 from problems import TOOM_COOK, Operands, Problem, operands
 
 from torch_conv1d import _C, conv1d, set_algorithm
-
-FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
 
 
 @pytest.fixture

@@ -52,14 +52,19 @@ def matrices(taps: int) -> tuple[Rows, Rows, Rows]:
 
 
 @functools.cache
-def amplification(taps: int) -> float:
+def amplification(taps: int, operation: str) -> float:
     """The error of an output over that of a plain sum with as many roundings.
 
     The product at point a rounds to a part of its size, which for operands of one size and random
     sign is |G[a]| * |B^T[a]|; it enters output i with the factor A^T[i][a]. A plain sum of taps has
-    the size sqrt(taps). The worst i counts.
+    the size sqrt(taps). The worst i counts. In grad_weight, A and G change places.
     """
     result, weight, source = matrices(taps)
+    if operation == "grad_weight":
+        result, weight = (
+            list(map(list, zip(*weight, strict=True))),
+            list(map(list, zip(*result, strict=True))),
+        )
 
     def squares(row: list[Fraction]) -> Fraction:
         return sum((v * v for v in row), Fraction(0))
@@ -68,7 +73,7 @@ def amplification(taps: int) -> float:
     worst = max(
         sum((a * a * s for a, s in zip(row, sizes, strict=True)), Fraction(0)) for row in result
     )
-    return math.sqrt(worst / taps)
+    return math.sqrt(worst / len(weight[0]))
 
 
 def taps_used(problem: Problem, operation: str) -> int | None:

@@ -78,9 +78,10 @@ void grad_input(
     reference::grad_input(p, dtype, grad_y, w, grad_x);
 }
 
-void grad_weight(const Conv1dProblem& p, DType dtype, Algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
+void grad_weight(
+    const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
   if (const KernelTable* table = active().kernels)
-    sum_grad_weight(p, dtype, *table, grad_y, x, grad_w, grad_b);
+    sum_grad_weight(p, dtype, algorithm, *table, grad_y, x, grad_w, grad_b);
   else
     reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
 }

@@ -12,11 +12,15 @@ namespace {
 
 bool has_sum_type(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
 
+std::string toom_cook_name(const ToomCookForm& form) {
+  return "Toom-Cook F(" + std::to_string(kToomCookOutputs) + ", " + std::to_string(form.taps) + ")";
+}
+
 void explain_toom_cook(
     std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, machine);
   const int64_t rows = plan.row_begin(c, 1);
-  out << name << ".algorithm: Toom-Cook F(" << kToomCookOutputs << ", " << plan.taps << ")\n"
+  out << name << ".algorithm: " << toom_cook_name(plan) << "\n"
       << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " products\n"
       << name << ".blocks: n " << plan.n_block << ", positions " << plan.q_block * plan.positions() << ", row tiles "
       << plan.tile_block << " of " << plan.row_tiles << "\n"
@@ -80,16 +84,20 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
     explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, dtype, machine);
     explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, dtype, machine);
     const GradWeightPlan plan =
-        plan_grad_weight(p, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
+        plan_grad_weight(p, algorithm, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
     const ReductionPlan& r = plan.reduction;
     static constexpr struct {
       const char *algorithm, *reason;
     } kLanes[] = {
         {"dot", "would not repay a transposed grad_y, so lanes are positions"},
         {"outer", "repay a transposed grad_y, so lanes are output channels"},
-        {"channels", "do not fill a vector with positions, so lanes are channels"}};
+        {"channels", "do not fill a vector with positions, so lanes are channels"},
+        {"", "are summed at the points of Toom-Cook's filtering, with output channels as lanes"}};
     const auto& lanes = kLanes[int(r.lanes)];
-    out << "grad_weight.algorithm: " << lanes.algorithm << "\n"
+    out << "grad_weight.algorithm: "
+        << (r.lanes == GradWeightLanes::transformed ? toom_cook_name(ToomCookForm(forward_correlation(p)))
+                                                    : lanes.algorithm)
+        << "\n"
         << "grad_weight.reduction: " << r.blocks << " blocks of " << r.runs << " x " << r.length << " positions in "
         << r.parts << " parts\n"
         << "grad_weight.blocks: groups " << plan.group_block << ", output channels " << plan.co_block

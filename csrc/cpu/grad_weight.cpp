@@ -15,6 +15,7 @@
 #include "dot_item.h"
 #include "outer_item.h"
 #include "parallel.h"
+#include "toom_cook_item.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -43,6 +44,9 @@ void run(const GradWeightCall<E>& call) {
         case GradWeightLanes::channels:
           ChannelsItem<E>(call, block).run();
           break;
+        case GradWeightLanes::transformed:
+          ToomCookItem<E>(call, block).run();
+          break;
       }
     }
   });
@@ -63,10 +67,18 @@ void run(const GradWeightCall<E>& call) {
 }  // namespace
 
 void sum_grad_weight(
-    const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b) {
+    const Conv1dProblem& p,
+    DType dtype,
+    Algorithm algorithm,
+    const KernelTable& table,
+    View grad_y,
+    View x,
+    void* grad_w,
+    void* grad_b) {
   if (p.c_out == 0 || (!grad_w && !grad_b)) return;
-  with_element(
-      dtype, [&](auto element) { run(GradWeightCall<decltype(element)>(p, table, grad_y, x, grad_w, grad_b)); });
+  with_element(dtype, [&](auto element) {
+    run(GradWeightCall<decltype(element)>(p, algorithm, table, grad_y, x, grad_w, grad_b));
+  });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -8,6 +8,13 @@ namespace torch_conv1d::cpu {
 
 // grad_w and grad_b are contiguous; either may be null.
 void sum_grad_weight(
-    const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b);
+    const Conv1dProblem& p,
+    DType dtype,
+    Algorithm algorithm,
+    const KernelTable& table,
+    View grad_y,
+    View x,
+    void* grad_w,
+    void* grad_b);
 
 }  // namespace torch_conv1d::cpu

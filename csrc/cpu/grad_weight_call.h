@@ -14,7 +14,14 @@ template <class E>
 struct GradWeightCall {
   using T = SumOf<E>;
 
-  GradWeightCall(const Conv1dProblem& problem, const KernelTable& table, View g, View source, void* w, void* b)
+  GradWeightCall(
+      const Conv1dProblem& problem,
+      Algorithm algorithm,
+      const KernelTable& table,
+      View g,
+      View source,
+      void* w,
+      void* b)
       : p(problem),
         c(forward_correlation(p)),
         kernels(arithmetic_kernels<E>(table)),
@@ -26,6 +33,7 @@ struct GradWeightCall {
         grad_b(static_cast<E*>(b)),
         plan(plan_grad_weight(
             p,
+            algorithm,
             sizeof(T),
             {.unit_stride = g.stride_l == 1 && x.stride_l == 1,
              .sum_type = std::is_same_v<E, T>,

@@ -121,7 +121,7 @@ struct RowSumsArgs {
   T* sum;
 };
 
-// One of the three matrices of Toom-Cook's F(kToomCookOutputs, taps), applied to vectors (kernels/toom_cook.h):
+// One of the matrices of Toom-Cook's F(kToomCookOutputs, taps), applied to vectors (kernels/toom_cook.h):
 //
 // for r < rows, i < count, o < rows of the matrix:
 //   out[r * out_step + o * out_row + i] = init + sum over s of matrix[o][s] * in[r * in_step + offset[s] + i]
@@ -138,6 +138,19 @@ struct TransformArgs {
   T* out;
   int64_t out_step, out_row;
   int64_t rows, count;
+};
+
+// A row and the places of its positions in tiles of kToomCookOutputs, which are `dilation` apart:
+//
+// for t < tiles, s < kToomCookOutputs, e < dilation:
+//   split: places[s * place_row + t * dilation + e] = row[(t * kToomCookOutputs + s) * dilation + e];  join: the reverse.
+// Reads and stores whole vectors of tiles.
+template <class T>
+struct PlacesArgs {
+  T* places;
+  int64_t place_row;
+  T* row;
+  int64_t tiles, dilation;
 };
 
 // for r < rows, i < columns: to[r * to_row + i * to_column] = from[r * from_row + i * from_column], converted.
@@ -166,6 +179,7 @@ struct ArithmeticKernels {
   using RowSums = void (*)(const RowSumsArgs<T>&);
   using MultiplyAdd = T (*)(int64_t steps);
   using Transform = void (*)(const TransformArgs<T>&);
+  using Places = void (*)(const PlacesArgs<T>&);
 
   int64_t lanes;  // elements of a vector
 
@@ -201,11 +215,13 @@ struct ArithmeticKernels {
   RowSums row_sums[kMaxRows + 1];
 
   MultiplyAdd multiply_add;
-
   // transform_...[taps], 3 <= taps <= kMaxToomCookTaps.
   Transform transform_source[kMaxToomCookTaps + 1];
   Transform transform_weight[kMaxToomCookTaps + 1];
   Transform transform_result[kMaxToomCookTaps + 1];
+  Transform transform_result_gradient[kMaxToomCookTaps + 1];
+  Transform transform_weight_gradient[kMaxToomCookTaps + 1];
+  Places split, join;
 };
 
 template <class E>

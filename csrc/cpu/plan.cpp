@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "../division.h"
+#include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -32,7 +33,7 @@ constexpr int64_t kChannelSpan = 2048;
 // each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2.
-constexpr int64_t kOuterPositions = 256, kDotPositions = 1024;
+constexpr int64_t kOuterPositions = 256, kDotPositions = 1024, kTransformedPositions = 512;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 16;
 
@@ -158,9 +159,13 @@ ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machin
 ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   ReductionPlan r;
   r.lanes = lanes;
-  const int64_t positions = lanes == GradWeightLanes::output_channels ? kOuterPositions : kDotPositions;
+  const bool transformed = lanes == GradWeightLanes::transformed;
+  const int64_t positions = transformed                                 ? kTransformedPositions
+                            : lanes == GradWeightLanes::output_channels ? kOuterPositions
+                                                                        : kDotPositions;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
-  r.length = ceil_div(p.l_out, r.blocks_per_sample);
+  const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
+  r.length = ceil_div(ceil_div(p.l_out, r.blocks_per_sample), unit) * unit;
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
@@ -169,15 +174,17 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   return r;
 }
 
-GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+GradWeightPlan plan_grad_weight(
+    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
   const Correlation c = forward_correlation(p);
   const bool few_weights = p.c_out_per_group() < kOuterChannels ||
                            (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
   plan.reduction = plan_reduction(
-      p, lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
-         : few_weights                          ? GradWeightLanes::positions
-                                                : GradWeightLanes::output_channels);
+      p, uses_toom_cook(c, algorithm)             ? GradWeightLanes::transformed
+         : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
+         : few_weights                            ? GradWeightLanes::positions
+                                                  : GradWeightLanes::output_channels);
   const ReductionPlan& r = plan.reduction;
   const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
@@ -212,6 +219,11 @@ GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataF
     if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
+  } else if (r.lanes == GradWeightLanes::transformed) {
+    // Operands of one point.
+    const int64_t columns = ToomCookForm(c).sample_columns(r.length / (kToomCookOutputs * p.dilation));
+    plan.ci_block = fit(columns * sum_bytes * r.runs, p.c_in_per_group());
+    plan.co_block = fit(columns * sum_bytes * r.runs, p.c_out_per_group());
   } else {
     plan.ci_block = fit(x_bytes * r.runs, p.c_in_per_group());
     plan.co_block = fit(g_bytes * r.runs, p.c_out_per_group());

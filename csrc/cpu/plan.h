@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../correlation.h"
+#include "conv1d_cpu.h"
 #include "kernel_table.h"
 #include "panel.h"
 #include "parallel.h"
@@ -71,6 +72,7 @@ enum class GradWeightLanes {
   positions,        // the dot tiles
   output_channels,  // the outer tile
   channels,         // the tile of depthwise layers
+  transformed,      // the outer tile on operands transformed by Toom-Cook's filtering
 };
 struct ReductionPlan {
   GradWeightLanes lanes;
@@ -90,6 +92,7 @@ struct GradWeightPlan {
 };
 
 ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);
-GradWeightPlan plan_grad_weight(const Conv1dProblem& p, int64_t sum_bytes, DataFacts data, const Machine& machine);
+GradWeightPlan plan_grad_weight(
+    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 }  // namespace torch_conv1d::cpu

@@ -11,8 +11,8 @@ namespace {
 constexpr int64_t kChannels = 32;
 // A batch of one has to pay for the transformed weights.
 constexpr int64_t kPositions = 32;
-// Columns of products that an item holds: a row tile of them, at all points, fits the L1 cache.
-constexpr int64_t kColumns = 192;
+// Columns of an item: enough for few of them to lie between samples or beyond the end.
+constexpr int64_t kColumns = 288;
 
 }  // namespace
 
@@ -25,33 +25,38 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
   return ceil_div(c.out_length, positions) * positions * 4 <= c.out_length * 5;
 }
 
+ToomCookForm::ToomCookForm(const Correlation& c)
+    : taps(c.taps == 3 || c.taps == 5 ? c.taps : kToomCookOutputs),
+      points(kToomCookOutputs + taps - 1),
+      tap_groups(ceil_div(c.taps, taps)),
+      dilation(std::abs(c.step)),
+      tiles(ceil_div(c.out_length, positions())),
+      source(c) {
+  source.first = c.first_offset();
+  source.step = source.taps = 1;
+}
+
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  ToomCookPlan plan;
-  plan.taps = c.taps == 3 || c.taps == 5 ? c.taps : kToomCookOutputs;
-  plan.points = kToomCookOutputs + plan.taps - 1;
-  plan.tap_groups = ceil_div(c.taps, plan.taps);
-  plan.dilation = std::abs(c.step);
-  plan.tiles = ceil_div(c.out_length, plan.positions());
+  ToomCookPlan plan(c);
   plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
   plan.tile_block = plan.row_tiles;
   plan.worth_threads = true;
 
-  // Tiles come one stride apart; their positions are n consecutive ones of each phase, of which the last r - 1 <= m belong
-  // to the next tile.
-  plan.source = c;
-  plan.source.source_stride = plan.positions();
-  plan.source.taps = 2 * plan.positions();
-  if (c.step < 0) plan.source.first += (c.taps - 1) * c.step;
-  plan.source.step = 1;
-
-  // The transformed source shares the L2 cache with the weights that pass through.
-  const int64_t tile = machine.lanes * machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)];
-  const int64_t fitting = machine.l2_bytes / 2 / (sum_bytes * plan.points * c.channels);
-  const int64_t columns = std::clamp(fitting / tile * tile, tile, kColumns);
-  const int64_t parts = ceil_div(plan.tiles, std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1));
-  plan.q_block = ceil_div(plan.tiles, parts);
-  plan.n_block =
-      std::clamp<int64_t>(columns / (plan.dilation * plan.segment(plan.q_block)), 1, std::max<int64_t>(c.n, 1));
+  // The transformed source of a point meets all rows, and stays in the L2 cache beside the weights that pass through and
+  // the products held.
+  const int64_t rows = ceil_div(c.rows, plan.row_tiles);
+  const int64_t tile = machine.lanes * machine.correlate_vectors[rows];
+  const int64_t columns =
+      std::clamp(machine.l2_bytes / 8 / sum_bytes / c.channels / tile * tile, tile, kColumns / tile * tile);
+  plan.held_tiles = std::max<int64_t>(machine.l2_bytes / 4 / sum_bytes / (plan.points * rows * columns), 1);
+  // Equal parts: of the tiles, in whole vectors, or of the samples.
+  const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
+  const int64_t even = ceil_div(plan.tiles, ceil_div(plan.tiles, most)) + plan.tap_groups - 1;
+  plan.q_block = std::min(most, ceil_div(even, machine.lanes) * machine.lanes - plan.tap_groups + 1);
+  const int64_t samples =
+      plan.q_block < plan.tiles ? 1 : std::max<int64_t>(columns / plan.sample_columns(plan.tiles), 1);
+  const int64_t n = std::max<int64_t>(c.n, 1);
+  plan.n_block = ceil_div(n, ceil_div(n, samples));
   const int64_t wanted = machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] {
     return ceil_div(c.n, plan.n_block) * c.groups * ceil_div(plan.tiles, plan.q_block) *
@@ -59,7 +64,6 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   };
   while (items() < wanted && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
   while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
-  plan.layout = PanelLayout(plan.source, plan.segment(plan.q_block), machine.lanes);
   return plan;
 }
 

@@ -52,35 +52,6 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
   for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
 }
 
-// Shuffles of two vectors as the compiler has them; an element is named by its index in both of them together.
-#if __has_builtin(__builtin_shufflevector)
-#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else  // g++ 11
-#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
-#endif
-
-template <int... Index>
-struct Indices {};
-template <int Count, int... Index>
-struct FirstIndices : FirstIndices<Count - 1, Count - 1, Index...> {};
-template <int... Index>
-struct FirstIndices<0, Index...> {
-  using type = Indices<Index...>;
-};
-
-// Every second element of a and b, from `first` on.
-template <class V, int... I>
-inline V every_second(V a, V b, Indices<I...>, bool first) {
-  return first ? V(SHUFFLE(a, b, (2 * I + 1)...)) : V(SHUFFLE(a, b, (2 * I)...));
-}
-// Elements of a and b in turn: those of their lower or upper halves.
-template <class V, int... I>
-inline V in_turn(V a, V b, Indices<I...>, bool upper) {
-  constexpr int kCount = sizeof...(I);
-  return upper ? V(SHUFFLE(a, b, (kCount / 2 + I / 2 + I % 2 * kCount)...))
-               : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
-}
-
 // A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of
 // the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
 template <class T, int Count>
@@ -124,7 +95,7 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
   }
 }
 
-// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2.
+// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2:
 // to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1].
 template <class T>
 inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {
@@ -158,7 +129,6 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
     to[2 * i + 1] = from[from_row + i];
   }
 }
-#undef SHUFFLE
 
 // As transpose, by the way that suits the shape.
 template <class T>
@@ -213,6 +183,8 @@ template <class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
     for (int64_t r = 0; r < a.rows; ++r) copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
+  } else if (a.to_row == 1 && a.from_row == 1) {
+    for (int64_t c = 0; c < a.columns; ++c) copy_contiguous(a.to + c * a.to_column, a.from + c * a.from_column, a.rows);
   } else if (a.to_row == 1 && a.from_column == 1) {
     copy_transposed(a);
   } else if (a.to_column == 1 && a.from_row == 1) {

@@ -62,11 +62,14 @@ constexpr void fill_fir_dot(ArithmeticKernels<T>& table) {
   table.fir_dot[Shared][Taps] = &fir_dot<T, Taps, Shared>;
   if constexpr (Taps > 1) fill_fir_dot<T, Shared, Taps - 1>(table);
 }
+
 template <class T, int Taps>
 constexpr void fill_transforms(ArithmeticKernels<T>& table) {
   table.transform_source[Taps] = &transform<T, typename ToomCook<Taps>::Source>;
   table.transform_weight[Taps] = &transform<T, typename ToomCook<Taps>::Weight>;
   table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
+  table.transform_result_gradient[Taps] = &transform<T, typename ToomCook<Taps>::ResultGradient>;
+  table.transform_weight_gradient[Taps] = &transform<T, typename ToomCook<Taps>::WeightGradient>;
   if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
 }
 
@@ -111,6 +114,8 @@ constexpr ArithmeticKernels<T> arithmetic() {
   fill<T, Budget>(table);
   table.multiply_add = &multiply_add<T>;
   fill_transforms<T, int(kMaxToomCookTaps)>(table);
+  table.split = &split<T>;
+  table.join = &join<T>;
   return table;
 }
 

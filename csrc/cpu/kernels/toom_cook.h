@@ -46,6 +46,14 @@ struct Matrix {
   double at[Rows][Columns] = {};
 };
 
+template <int Rows, int Columns>
+constexpr Matrix<Columns, Rows> transposed(const Matrix<Rows, Columns>& m) {
+  Matrix<Columns, Rows> t;
+  for (int r = 0; r < Rows; ++r)
+    for (int c = 0; c < Columns; ++c) t.at[c][r] = m.at[r][c];
+  return t;
+}
+
 // The finite points for m = 4: of all sets of 0 and fractions of small powers of two, those that amplify rounding least
 // (docs/numerics.md).
 template <int Taps>
@@ -110,6 +118,13 @@ struct ToomCook {
   struct Source {
     static constexpr auto matrix = source_matrix();
   };
+  // What the gradient of the weights meets: A and G^T.
+  struct ResultGradient {
+    static constexpr auto matrix = transposed(result_matrix());
+  };
+  struct WeightGradient {
+    static constexpr auto matrix = transposed(weight_matrix());
+  };
 };
 
 template <class T, class Of>
@@ -131,6 +146,74 @@ void transform(const TransformArgs<T>& a) {
         store(out + o * a.out_row + i, sum);
       }
     }
+  }
+}
+
+// Runs of `dilation` elements between a row and its places, in Quads stores of four (0: as many as it takes): what is
+// stored beyond a run is stored again by the next one.
+template <class T, int Quads, bool Split>
+void copy_runs(const PlacesArgs<T>& a) {
+  typedef T Quad __attribute__((vector_size(4 * sizeof(T))));
+  T* run = a.row;
+  for (int64_t t = 0; t < a.tiles; ++t) {
+    UNROLL for (int s = 0; s < int(kToomCookOutputs); ++s) {
+      T* place = a.places + s * a.place_row + t * a.dilation;
+      const T* from = Split ? run : place;
+      T* to = Split ? place : run;
+      if constexpr (Quads == 0) {
+        for (int64_t e = 0; e < a.dilation; e += 4) store(to + e, load<Quad>(from + e));
+      } else {
+        UNROLL for (int e = 0; e < 4 * Quads; e += 4)
+          store(to + e, load<Quad>(from + e));
+      }
+      run += a.dilation;
+    }
+  }
+}
+template <class T, bool Split>
+void copy_dilated(const PlacesArgs<T>& a) {
+  if (a.dilation <= 4)
+    copy_runs<T, 1, Split>(a);
+  else if (a.dilation <= 8)
+    copy_runs<T, 2, Split>(a);
+  else
+    copy_runs<T, 0, Split>(a);
+}
+
+template <class T>
+void split(const PlacesArgs<T>& a) {
+  static_assert(kToomCookOutputs == 4);
+  if (a.dilation > 1) return copy_dilated<T, true>(a);
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
+  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
+    Vector<T> x[4];
+    UNROLL for (int v = 0; v < 4; ++v)
+      x[v] = load<Vector<T>>(a.row + t * 4 + v * kLanes<T>);
+    const Vector<T> even_0 = every_second(x[0], x[1], kAll, false), even_1 = every_second(x[2], x[3], kAll, false);
+    const Vector<T> odd_0 = every_second(x[0], x[1], kAll, true), odd_1 = every_second(x[2], x[3], kAll, true);
+    store(a.places + t, every_second(even_0, even_1, kAll, false));
+    store(a.places + a.place_row + t, every_second(odd_0, odd_1, kAll, false));
+    store(a.places + 2 * a.place_row + t, every_second(even_0, even_1, kAll, true));
+    store(a.places + 3 * a.place_row + t, every_second(odd_0, odd_1, kAll, true));
+  }
+}
+
+template <class T>
+void join(const PlacesArgs<T>& a) {
+  static_assert(kToomCookOutputs == 4);
+  if (a.dilation > 1) return copy_dilated<T, false>(a);
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
+  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
+    Vector<T> x[4];
+    UNROLL for (int s = 0; s < 4; ++s)
+      x[s] = load<Vector<T>>(a.places + s * a.place_row + t);
+    const Vector<T> even_0 = in_turn(x[0], x[2], kAll, false), even_1 = in_turn(x[0], x[2], kAll, true);
+    const Vector<T> odd_0 = in_turn(x[1], x[3], kAll, false), odd_1 = in_turn(x[1], x[3], kAll, true);
+    T* row = a.row + t * 4;
+    store(row, in_turn(even_0, odd_0, kAll, false));
+    store(row + kLanes<T>, in_turn(even_0, odd_0, kAll, true));
+    store(row + 2 * kLanes<T>, in_turn(even_1, odd_1, kAll, false));
+    store(row + 3 * kLanes<T>, in_turn(even_1, odd_1, kAll, true));
   }
 }
 

@@ -47,5 +47,34 @@ inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};  // exact for every value, so the compiler keeps the broadcast alone
 }
 
+#if __has_builtin(__builtin_shufflevector)
+#define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else  // g++ 11
+#define SHUFFLE(a, b, ...) __builtin_shuffle(a, b, decltype(a == b){__VA_ARGS__})
+#endif
+
+// 0, 1, ..., Count - 1, to write the indices of a shuffle of any width with.
+template <int... Index>
+struct Indices {};
+template <int Count, int... Index>
+struct FirstIndices : FirstIndices<Count - 1, Count - 1, Index...> {};
+template <int... Index>
+struct FirstIndices<0, Index...> {
+  using type = Indices<Index...>;
+};
+
+// Every second element of a and b, from `first` on.
+template <class V, int... I>
+inline V every_second(V a, V b, Indices<I...>, bool first) {
+  return first ? V(SHUFFLE(a, b, (2 * I + 1)...)) : V(SHUFFLE(a, b, (2 * I)...));
+}
+// Elements of a and b in turn: those of their lower or upper halves.
+template <class V, int... I>
+inline V in_turn(V a, V b, Indices<I...>, bool upper) {
+  constexpr int kCount = sizeof...(I);
+  return upper ? V(SHUFFLE(a, b, (kCount / 2 + I / 2 + I % 2 * kCount)...))
+               : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
+}
+
 }  // namespace
 }  // namespace torch_conv1d::cpu

@@ -206,6 +206,7 @@ class CorrelateCall {
     // What tiles of sample n and the given group of the item read: the first channel, and how to find the others and the taps.
     void set_source(const Span& span, int64_t n, int64_t group, int64_t tap0, CorrelateArgs<T>& args) const {
       const int64_t channel = group * c_.channels;
+      args.from_memory = !span.packed;
       if constexpr (std::is_same_v<E, T>)
         if (!span.packed) {
           const View& v = call_.source_;

@@ -27,6 +27,7 @@ struct CorrelateArgs {
   T* out;
   int64_t out_row;
   int64_t tiles;
+  bool from_memory = false;  // x is not a panel that was just packed
 };
 
 // The same for one row, in another order: taps are added in chunks of kFirShared * kFirShift, and within a chunk in the

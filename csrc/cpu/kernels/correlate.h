@@ -7,14 +7,21 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Rows of x come from the L2 cache, each from another page: the hardware does not see the next one coming.
-constexpr int64_t kPrefetchChannels = 8;
+// How far from the row of a channel to prefetch. Rows of a panel come from the L2 cache, each from another page, so that the
+// hardware does not see the next one coming. Those of the source itself come from memory: what the next tile reads of the
+// same row has the time of a whole tile to arrive; a single row goes on where it ends, but the hardware stops at each page.
+template <class T>
+inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
+  constexpr int64_t kChannels = 8, kPage = 4096 / sizeof(T);
+  const int64_t distance = !a.from_memory ? kChannels * a.x_row : a.channels > 1 ? width : kPage;
+  return distance + (a.taps ? a.offset[0] : 0);
+}
 
 // Packed: w is [channel][tap][row]. Otherwise it is where the caller of conv1d stored it.
 template <class T, int Rows, int Vectors, bool Packed>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
-  const int64_t ahead = kPrefetchChannels * a.x_row + (a.taps ? a.offset[0] : 0);
+  const int64_t ahead = prefetch_distance(a, kWidth);
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
     Vector<T> sum[Rows][Vectors];
     UNROLL for (int r = 0; r < Rows; ++r) {

@@ -58,9 +58,7 @@ template <class T, int Vectors, int Step>
 void fir(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   constexpr int64_t kChunk = kFirShared * kFirShift<T>;
-  // Rows of one channel follow each other in memory, but the hardware does not look beyond a page.
-  const int64_t ahead =
-      (a.channels > 1 ? kPrefetchChannels * a.x_row : 4096 / int64_t(sizeof(T))) + (a.taps ? a.offset[0] : 0);
+  const int64_t ahead = prefetch_distance(a, kWidth);
   const Vector<T> init = a.init ? broadcast(*a.init) : Vector<T>{};
   for (int64_t i = 0; i < a.tiles; ++i) {
     FirTile<T, Vectors, Step> tile;

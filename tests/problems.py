@@ -250,26 +250,26 @@ TOOM_COOK = tuple(
     map(
         Problem.parse,
         """
-        n1_ci32_co32_l34_k3_s1_p0_d1_g1
-        n2_ci33_co35_l64_k3_s1_p1_d1_g1
-        n3_ci40_co47_l35_k3_s1_p2x0_d1_g1
+        n1_ci48_co48_l130_k3_s1_p0_d1_g1
+        n2_ci49_co51_l136_k3_s1_p1_d1_g1
+        n3_ci50_co63_l131_k3_s1_p2x0_d1_g1
         n1_ci64_co64_l257_k3_s1_p1_d1_g1
-        n1_ci32_co33_l1030_k3_s1_p1_d1_g1
-        n2_ci70_co66_l99_k4_s1_p3x0_d1_g2
+        n1_ci48_co49_l1030_k3_s1_p1_d1_g1
+        n2_ci70_co66_l131_k4_s1_p3x0_d1_g2
         n1_ci34_co32_l130_k4_s1_p0x5_d2_g1
         n9_ci36_co32_l33_k5_s1_p2_d1_g1
         n1_ci32_co40_l400_k5_s1_p4_d2_g1
-        n2_ci32_co32_l71_k6_s1_p0x6_d1_g1
+        n2_ci32_co32_l141_k6_s1_p0x6_d1_g1
         n1_ci33_co32_l190_k7_s1_p9_d3_g1
-        n2_ci32_co34_l45_k8_s1_p7x0_d1_g1
+        n2_ci32_co34_l135_k8_s1_p7x0_d1_g1
         n1_ci32_co32_l221_k9_s1_p20_d5_g1
-        n3_ci32_co32_l60_k11_s1_p5_d1_g1
-        n1_ci66_co64_l93_k17_s1_p8_d1_g2_reflect
-        n1_ci32_co32_l90_k31_s1_p30x0_d1_g1_circular
-        n2_ci32_co32_l80_k3_s1_p9_d4_g1_replicate
+        n3_ci32_co32_l140_k11_s1_p5_d1_g1
+        n1_ci66_co64_l133_k17_s1_p8_d1_g2_reflect
+        n1_ci32_co32_l160_k31_s1_p30x0_d1_g1_circular
+        n2_ci48_co48_l140_k3_s1_p9_d4_g1_replicate
         n1_ci96_co96_l37_k5_s1_p3x0_d1_g3_reflect
-        n1_ci32_co32_l330_k3_s1_p16_d16_g1
-        n1_ci300_co32_l200_k3_s1_p1_d1_g1
+        n1_ci48_co50_l330_k3_s1_p16_d16_g1
+        n1_ci300_co48_l200_k3_s1_p1_d1_g1
         n1_ci32_co300_l200_k5_s1_p2_d1_g1
         """.split(),
     )

@@ -83,7 +83,7 @@ def test_fma_instruction_set_changes_no_bit(problem: Problem, dtype: torch.dtype
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
 @pytest.mark.parametrize("kernel_size", [3, 5, 9])
 def test_implicit_padding_changes_no_bit(kernel_size: int, mode: str) -> None:
-    x, w, b, _ = operands(Problem(2, 32, 32, 61, kernel_size), torch.float32)
+    x, w, b, _ = operands(Problem(2, 48, 48, 141, kernel_size), torch.float32)
     explicit = conv1d(F.pad(x, (9, 4), mode), w, b)
     mode = "zeros" if mode == "constant" else mode
     assert torch.equal(conv1d(x, w, b, padding=(9, 4), padding_mode=mode), explicit)
@@ -135,9 +135,9 @@ def test_error_is_near_that_of_direct_sums(kind: str, kernel_size: int) -> None:
 @pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan])
 @pytest.mark.parametrize("kernel_size", [3, 5, 7])
 def test_what_direct_makes_not_finite_is_not_finite(value: float, kernel_size: int) -> None:
-    problem = Problem(1, 32, 32, 75, kernel_size, pad_left=2, pad_right=1)
+    problem = Problem(1, 48, 48, 175, kernel_size, pad_left=2, pad_right=1)
     assert toom_cook.taps_used(problem, "forward")
-    for position in (0, 31, 74):
+    for position in (0, 31, 174):
         o = operands(problem, torch.float32)
         o.x[0, 3, position] = value
         o.w[5, 7, kernel_size // 2] = value
@@ -202,7 +202,9 @@ def test_the_choice_knows_neither_batch_nor_threads(problem: Problem) -> None:
         "n1_ci64_co64_l400_k3_s2_p0_d1_g1",
         "n1_ci16_co64_l400_k3_s1_p0_d1_g1",
         "n1_ci64_co16_l400_k3_s1_p0_d1_g1",
-        "n1_ci64_co64_l12_k3_s1_p0_d1_g1",
+        "n1_ci64_co64_l120_k3_s1_p0_d1_g1",
+        "n1_ci40_co40_l400_k3_s1_p0_d1_g1",
+        "n1_ci512_co512_l300_k9_s1_p0_d1_g1",
         "n1_ci64_co64_l1100_k3_s1_p0_d512_g1",
     ],
 )

@@ -34,6 +34,8 @@ constexpr int64_t kChannelSpan = 2048;
 constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2.
 constexpr int64_t kOuterPositions = 256, kDotPositions = 1024, kTransformedPositions = 512;
+// Positions from which the products saved outweigh the transformation of the sums.
+constexpr int64_t kTransformedSum = 768;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 16;
 
@@ -180,8 +182,10 @@ GradWeightPlan plan_grad_weight(
   const Correlation c = forward_correlation(p);
   const bool few_weights = p.c_out_per_group() < kOuterChannels ||
                            (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
+  // The batch is summed over anyway, so it may have a say here.
+  const bool transforms = uses_toom_cook(c, algorithm) && p.n * p.l_out >= kTransformedSum;
   plan.reduction = plan_reduction(
-      p, uses_toom_cook(c, algorithm)             ? GradWeightLanes::transformed
+      p, transforms                               ? GradWeightLanes::transformed
          : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
          : few_weights                            ? GradWeightLanes::positions
                                                   : GradWeightLanes::output_channels);

@@ -66,13 +66,16 @@ class ToomCookCall {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
       const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-      const int64_t step = c_.step > 0 ? rows : -rows;
-      for (int64_t channel = 0; channel < c_.channels; ++channel) {
-        T* taps = packed.data() + channel * padded * rows;
-        std::fill_n(taps + c_.taps * rows, (padded - c_.taps) * rows, T(0));
-        copy_sums_.in(
-            {taps + (c_.step > 0 ? 0 : (c_.taps - 1) * rows), 1, step,
-             w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel, c_.w_row, 1, rows, c_.taps});
+      const T* first = w + group * c_.w_group + row0 * c_.w_row;
+      // The weights of a row follow each other as they should: one transposition of long rows.
+      const bool whole = c_.step > 0 && padded == c_.taps && c_.w_channel == c_.taps;
+      if (whole) copy_sums_.in({packed.data(), 1, rows, first, c_.w_row, 1, rows, c_.channels * c_.taps});
+      for (int64_t channel = 0; channel < c_.channels && !whole; ++channel) {
+        T* to = packed.data() + channel * padded * rows;
+        const T* from = first + channel * c_.w_channel + (c_.step > 0 ? 0 : c_.taps - 1);
+        for (int64_t k = 0; k < c_.taps; ++k, from += c_.step > 0 ? 1 : -1)
+          for (int64_t r = 0; r < rows; ++r) *to++ = from[r * c_.w_row];
+        std::fill_n(to, (padded - c_.taps) * rows, T(0));
       }
       int64_t offsets[kMaxToomCookTaps];
       for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * rows;

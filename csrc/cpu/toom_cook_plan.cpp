@@ -9,10 +9,10 @@ namespace {
 
 // Transforms cost about as much as 5 channels and 5 rows of products; three taps save least.
 constexpr int64_t kChannels = 32, kChannelsOfThreeTaps = 48;
-// A batch of one has to pay for the transformed weights: cheap for five taps, which save most, and dear where there are more
-// elements than a thread keeps memory for.
+// A batch of one has to pay for the transformed weights: cheap for five taps, which save most, and dear, a position for
+// every kWeightsOfPosition, where there are more elements than a thread keeps memory for.
 constexpr int64_t kPositions = 128, kPositionsOfFiveTaps = 32;
-constexpr int64_t kManyWeights = 1 << 22, kPositionsOfManyWeights = 512;
+constexpr int64_t kManyWeights = 1 << 20, kWeightsOfPosition = 1 << 13;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
@@ -23,9 +23,9 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
   if (c.phases > 1 || c.source_stride > 1 || c.fold_left + c.fold_right > 0) return false;
   if (c.taps < 3 || std::min(c.rows, c.channels) < (c.taps == 3 ? kChannelsOfThreeTaps : kChannels)) return false;
   const ToomCookForm form(c);
-  const bool many_weights = c.rows * c.channels * form.tap_groups * form.points > kManyWeights;
-  if (c.out_length < (many_weights ? kPositionsOfManyWeights : c.taps == 5 ? kPositionsOfFiveTaps : kPositions))
-    return false;
+  const int64_t weights = c.rows * c.channels * form.tap_groups * form.points;
+  if (c.out_length < (c.taps == 5 ? kPositionsOfFiveTaps : kPositions)) return false;
+  if (weights > kManyWeights && c.out_length < weights / kWeightsOfPosition) return false;
   // Positions computed beyond the end of the result: a tile of each phase at most.
   return form.tiles * form.positions() * 4 <= c.out_length * 5;
 }

@@ -37,13 +37,13 @@ class Conditions:
     def limits(self) -> Limits:
         return Limits(self.peak_gflops * 1e9, self.bandwidth_gb * 1e9)
 
-    @property
-    def file_name(self) -> str:
-        """One file for each way to measure: a new run replaces the last one of its kind."""
+    def file_name(self, what: str) -> str:
+        """One for each way to measure: a new run replaces the last one of its kind."""
         where = [self.isa, f"{self.threads}threads"] if self.device == "cpu" else [self.device]
         layout = [] if self.layout == "ncl" else [self.layout]
         base = ["base", self.base] if self.base else []
-        return "_".join([self.mode, self.dtype, *where, *layout, *base])
+        kind = [] if what == "rows" else [what]
+        return "_".join([*kind, self.mode, self.dtype, *where, *layout, *base])
 
 
 def describe_conditions(args: argparse.Namespace, base: str) -> Conditions:

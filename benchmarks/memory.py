@@ -65,21 +65,25 @@ def measure_growth(case: Case, name: str, threads: int) -> int:
     return int(_in_a_new_process("growth", case, name, threads))
 
 
-def print_memory(cases: list[Case], threads: int) -> int:
-    """A line for each case, and the growth of a small one; 1 if a call needs more than allowed."""
-    exceeding = False
+def measure_memory(cases: list[Case], threads: int) -> dict[str, Any]:
+    """Prints a line for each case, and the growth of a small one."""
     allowed = threads * ALLOWED_PER_THREAD
+    peaks = {}
     print(f"{'MiB':38}{'results':>9}{'beside: ours':>13}{'torch':>9}{'allowed':>9}")
     for case in cases:
         ours, theirs = (measure_peak(case, name, threads) for name in CONVOLUTIONS)
-        exceeding |= ours.beside > allowed
+        peaks[case.workload.name] = {"ours": asdict(ours), "torch": asdict(theirs)}
         numbers = (ours.results, ours.beside, theirs.beside, allowed)
         columns = "".join(f"{n / MIB:{w}.1f}" for n, w in zip(numbers, (9, 13, 9, 9), strict=True))
         print(f"{case.workload.name:38}{columns}{' EXCEEDS' * (ours.beside > allowed)}", flush=True)
-    for name in CONVOLUTIONS:
-        growth = measure_growth(Case(GROWING, "train", cases[0].dtype), name, threads)
-        print(f"growth over {len(LENGTHS)} lengths, {name}: {growth / MIB:.1f} MiB")
-    return int(exceeding)
+    growing = Case(GROWING, "train", cases[0].dtype)
+    growth = {
+        who: measure_growth(growing, name, threads)
+        for who, name in zip(("ours", "torch"), CONVOLUTIONS, strict=True)
+    }
+    for who, grown in growth.items():
+        print(f"growth over {len(LENGTHS)} lengths, {who}: {grown / MIB:.1f} MiB")
+    return {"peaks": peaks, "growth": growth, "allowed": allowed}
 
 
 def _in_a_new_process(what: str, case: Case, convolution: str, threads: int) -> Any:

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import torch_conv1d
-from benchmarks.timing import Call, Local, compare
+from benchmarks.timing import Call, Comparison, Local, compare
 
 
-def print_overhead(budget: float) -> None:
+def measure_overhead(budget: float) -> dict[str, Comparison]:
+    """Prints a line for each way to call."""
     print(f"{'':24}{'torch us':>10} {'ours us':>10} {'ratio':>6}")
     their_module = nn.Conv1d(1, 1, 3)
     w, b = their_module.weight, their_module.bias
@@ -24,6 +25,7 @@ def print_overhead(budget: float) -> None:
         ),
         "module": (torch_conv1d.Conv1d(1, 1, 3), their_module),
     }
+    found = {}
     for name, (our_layer, their_layer) in pairs.items():
         for mode, make in (("no grad", _forward), ("graph", _forward), ("backward", _backward)):
             with torch.set_grad_enabled(mode != "no grad"):
@@ -31,6 +33,8 @@ def print_overhead(budget: float) -> None:
             theirs = t.peers["torch"]
             times = f"{theirs.seconds * 1e6:10.2f} {t.ours * 1e6:10.2f} {theirs.ratio:6.2f}"
             print(f"{name + ', ' + mode:24}{times}")
+            found[f"{name}, {mode}"] = t
+    return found
 
 
 def _forward(layer: Callable[[Tensor], Tensor]) -> Call:

@@ -19,15 +19,21 @@ END = "<!-- end: written by benchmarks.report -->"
 
 
 Values = dict[str, float]  # by the name of the layer
+WHO = ("torch", "ours")
 
 
 @dataclass(frozen=True)
 class Report:
-    """One run: ratios by peer, and fractions of the roofline."""
+    """One file, with the times of layers, the overhead of a call, or the memory of calls.
+
+    Ratios are by peer and layer, rooflines fractions by layer.
+    """
 
     conditions: dict[str, Any]
     ratios: dict[str, Values]
     rooflines: Values
+    overhead: dict[str, Any]
+    memory: dict[str, Any]
 
     @property
     def label(self) -> str:
@@ -56,7 +62,7 @@ class Report:
 
 def load_report(path: Path) -> Report:
     report = json.loads(path.read_text())
-    rows = {row["workload"]["name"]: row for row in report["rows"]}
+    rows = {row["workload"]["name"]: row for row in report.get("rows", ())}
     wrong = [name for name, row in rows.items() if row["timing"] is None]
     if wrong:
         raise SystemExit(f"{path}: wrong results for {', '.join(wrong)}")
@@ -64,66 +70,95 @@ def load_report(path: Path) -> Report:
     for name, row in rows.items():
         for peer, time in row["timing"]["peers"].items():
             ratios.setdefault(peer, {})[name] = time["ratio"]
-    rooflines = {name: row["roofline"] for name, row in rows.items()}
-    return Report(report["conditions"], ratios, rooflines)
-
-
-def markdown(reports: list[Report]) -> str:
-    columns = {label: values for r in reports for label, values in r.columns.items()}
-    return "\n".join(
-        [
-            *(f"Measured on {machine}." for machine in dict.fromkeys(r.machine for r in reports)),
-            "",
-            *summary_table(columns),
-            "",
-            *roofline_table(reports),
-            "",
-            "<details><summary>Every layer: time of torch, or another, / ours</summary>",
-            "",
-            *layer_table(columns),
-            "",
-            "</details>",
-        ]
+    return Report(
+        conditions=report["conditions"],
+        ratios=ratios,
+        rooflines={name: row["roofline"] for name, row in rows.items()},
+        overhead=report.get("overhead", {}),
+        memory=report.get("memory", {}),
     )
 
 
-def summary_table(columns: dict[str, Values]) -> list[str]:
-    lines = [
-        "| time of torch, or another, / ours | geometric mean | smallest | largest | below 1 |",
-        "|---|---:|---:|---:|---:|",
-    ]
+def markdown(reports: list[Report]) -> str:
+    timed = [r for r in reports if r.rooflines]
+    columns = {label: values for r in timed for label, values in r.columns.items()}
+    machines = "\n".join(f"Measured on {m}." for m in dict.fromkeys(r.machine for r in reports))
+    parts = [machines]
+    if timed:
+        parts += [table(summary_lines(columns)), table(roofline_lines(timed))]
+    if any(r.overhead for r in reports):
+        parts.append(table(overhead_lines(reports)))
+    if any(r.memory for r in reports):
+        parts.append(table(memory_lines(reports)))
+    if timed:
+        parts += [
+            "<details><summary>Every layer: time of torch, or another, / ours</summary>",
+            table(layer_lines(columns)),
+            "</details>",
+        ]
+    return "\n\n".join(parts)
+
+
+def table(lines: list[list[str]]) -> str:
+    """The first line is the head, the first column the only one that is no number."""
+    head, *body = ("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join([head, "|---|" + "---:|" * (len(lines[0]) - 1), *body])
+
+
+def summary_lines(columns: dict[str, Values]) -> list[list[str]]:
+    lines = [["time of torch, or another, / ours", "geometric mean", "smallest", "largest", "< 1"]]
     for label, values in columns.items():
         ratios = values.values()
-        slower = sum(ratio < 1 for ratio in ratios)
-        lines.append(
-            f"| {label} | {statistics.geometric_mean(ratios):.2f} | {min(ratios):.2f} "
-            f"| {max(ratios):.1f} | {slower} of {len(ratios)} |"
-        )
+        mean, slower = statistics.geometric_mean(ratios), sum(ratio < 1 for ratio in ratios)
+        numbers = [f"{mean:.2f}", f"{min(ratios):.2f}", f"{max(ratios):.1f}"]
+        lines.append([label, *numbers, f"{slower} of {len(ratios)}"])
     return lines
 
 
-def roofline_table(reports: list[Report]) -> list[str]:
-    lines = [
-        "| shortest possible time / ours | geometric mean | smallest | peak | bandwidth |",
-        "|---|---:|---:|---:|---:|",
-    ]
+def roofline_lines(reports: list[Report]) -> list[list[str]]:
+    lines = [["shortest possible time / ours", "geometric mean", "smallest", "GFLOP/s", "GB/s"]]
     for r in reports:
-        fractions = r.rooflines.values()
-        lines.append(
-            f"| {r.label} | {statistics.geometric_mean(fractions):.2f} | {min(fractions):.2f} "
-            f"| {r.conditions['peak_gflops']:.0f} GFLOP/s "
-            f"| {r.conditions['bandwidth_gb']:.0f} GB/s |"
-        )
+        fractions, c = r.rooflines.values(), r.conditions
+        numbers = [f"{statistics.geometric_mean(fractions):.2f}", f"{min(fractions):.2f}"]
+        lines.append([r.label, *numbers, f"{c['peak_gflops']:.0f}", f"{c['bandwidth_gb']:.0f}"])
     return lines
 
 
-def layer_table(columns: dict[str, Values]) -> list[str]:
+def overhead_lines(reports: list[Report]) -> list[list[str]]:
+    lines = [["a call that computes next to nothing", "torch us", "ours us", "torch / ours"]]
+    for r in reports:
+        for name, t in r.overhead.items():
+            theirs = t["peers"]["torch"]
+            times = [f"{seconds * 1e6:.2f}" for seconds in (theirs["seconds"], t["ours"])]
+            lines.append([f"{name}, {r.conditions['isa']}", *times, f"{theirs['ratio']:.2f}"])
+    return lines
+
+
+def memory_lines(reports: list[Report]) -> list[list[str]]:
+    lines = [["memory in MiB", "torch", "ours"]]
+    for r in reports:
+        if not r.memory:
+            continue
+        peaks = r.memory["peaks"].values()
+        beside = [max(p[who]["peak"] - p[who]["results"] for p in peaks) for who in WHO]
+        growth = [r.memory["growth"][who] for who in WHO]
+        for what, numbers in (
+            ("most beside the results", beside),
+            ("growth over many lengths", growth),
+        ):
+            lines.append([f"{what}, {r.label}", *(f"{n / 2**20:.1f}" for n in numbers)])
+    return lines
+
+
+def layer_lines(columns: dict[str, Values]) -> list[list[str]]:
     names = dict.fromkeys(name for values in columns.values() for name in values)
-    lines = ["| layer | " + " | ".join(columns) + " |", "|---|" + "---:|" * len(columns)]
-    for name in names:
-        cells = (f"{v[name]:.2f}" if name in v else "" for v in columns.values())
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return lines
+    return [
+        ["layer", *columns],
+        *(
+            [name, *(f"{v[name]:.2f}" if name in v else "" for v in columns.values())]
+            for name in names
+        ),
+    ]
 
 
 def update(path: Path, text: str) -> None:
@@ -173,7 +208,7 @@ def main() -> None:
     else:
         print(text)
     if args.plots:
-        plot(reports, args.plots)
+        plot([r for r in reports if r.rooflines], args.plots)
 
 
 if __name__ == "__main__":

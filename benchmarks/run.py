@@ -20,8 +20,9 @@ causal padding and the copies that (N, L, C) tensors need; `ncl` is our own time
 "roofline" is the shortest possible time, max(flops / peak, bytes / bandwidth), over ours. Peak is
 what multiply-adds in registers reach with the instruction set of --isa (in float32 for bfloat16 and
 float16, which accumulate there), bandwidth what a large copy reaches, both measured in the same run
-with the same threads. Tensors that stay in a cache can exceed that bandwidth, nothing the peak. On
-a GPU they are those of a large matrix product and of a clone. (--device cuda has not run on a GPU.)
+with the same threads. Flops are those of the direct sum: fewer multiplications (Toom-Cook) can
+exceed the peak, and tensors that stay in a cache the bandwidth. On a GPU the limits are a large
+matrix product and a clone. (--device cuda has not run on a GPU.)
 
 Results are written to benchmarks/results/, one file for each way to measure, or to --out.
 
@@ -49,8 +50,8 @@ import torch
 from benchmarks.calls import DTYPES, LAYOUTS, MODES, Case
 from benchmarks.conditions import Conditions, describe_conditions
 from benchmarks.measure import Row, measure, measure_revisions
-from benchmarks.memory import print_memory
-from benchmarks.overhead import print_overhead
+from benchmarks.memory import measure_memory
+from benchmarks.overhead import measure_overhead
 from benchmarks.peers import PEERS
 from benchmarks.revision import Worker, build, short_name, this_package
 from benchmarks.workloads import Workload, load_workloads, parse_workload
@@ -65,17 +66,19 @@ def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     _C.set_instruction_set(args.isa)
-    if args.overhead:
-        print_overhead(args.budget)
-        return 0
     cases = [
         Case(p, args.mode, args.dtype, args.layout, args.device) for p in choose_workloads(args)
     ]
-    if args.memory:
-        return print_memory(cases, args.threads)
-
     conditions = describe_conditions(args, base=short_name(args.base) if args.base else "")
     print(" ".join(f"{key}={value}" for key, value in asdict(conditions).items()))
+    if args.overhead:
+        found = measure_overhead(args.budget)
+        write(conditions, "overhead", {name: asdict(t) for name, t in found.items()}, args)
+        return 0
+    if args.memory:
+        write(conditions, "memory", measure_memory(cases, args.threads), args)
+        return 0
+
     if args.base:
         ours, base = this_package(), build(args.base)
         pairs = [
@@ -97,7 +100,7 @@ def main() -> int:
         rows.append(asdict(row) | {"roofline": roofline(case, row, conditions)})
         print(describe(rows[-1]), flush=True)
     print_summary(rows)
-    write(conditions, rows, args)
+    write(conditions, "rows", rows, args)
     return 0 if all(row["timing"] for row in rows) else 1
 
 
@@ -178,12 +181,12 @@ def below(ratios: dict[str, float], bound: float) -> list[str]:
     return [name for name, ratio in ratios.items() if ratio < bound]
 
 
-def write(conditions: Conditions, rows: list[dict[str, Any]], args: argparse.Namespace) -> None:
+def write(conditions: Conditions, what: str, found: object, args: argparse.Namespace) -> None:
     partial_run = args.problems or args.filter
-    name = conditions.file_name + ("_partial" if partial_run else "") + ".json"
+    name = conditions.file_name(what) + ("_partial" if partial_run else "") + ".json"
     out = args.out or RESULTS / name
     out.parent.mkdir(exist_ok=True)
-    report = {"conditions": asdict(conditions), "rows": rows}
+    report = {"conditions": asdict(conditions), what: found}
     out.write_text(json.dumps(report, indent=1) + "\n")
     print(f"written: {out}")
 

@@ -238,7 +238,13 @@ def test_run_and_report(options: str, tmp_path: Path) -> None:
     assert ("to (N, C, L)" in text) == ("channels_last" in options)
 
 
-def test_overhead_runs() -> None:
-    command = [sys.executable, "-m", "benchmarks.run", "--overhead", "--budget", "0.01"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    assert "module, backward" in done.stdout
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [("--overhead", "module, backward"), ("--memory --mode train", "growth over many lengths")],
+)
+def test_overhead_and_memory_and_their_report(options: str, found: str, tmp_path: Path) -> None:
+    out = tmp_path / "run.json"
+    command = [sys.executable, "-m", "benchmarks.run", PROBLEMS[0], *options.split()]
+    command += ["--budget", "0.01", "--out", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert found in markdown([load_report(out)])

@@ -6,7 +6,7 @@
 
 namespace torch_conv1d::cpu {
 
-// w and bias (one value a channel, or null) are contiguous.
+// w and bias (one value a channel, or null) are contiguous, of the type that sums are made in.
 void filter_channels(
     const Correlation& c,
     DType dtype,

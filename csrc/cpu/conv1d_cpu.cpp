@@ -7,10 +7,33 @@
 #include "grad_weight.h"
 #include "plan.h"
 #include "reference.h"
+#include "scratch.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {
+
+// `count` elements in the type that sums are made in: those of the caller, if they are.
+template <class E>
+class AsSums {
+  using T = SumOf<E>;
+
+ public:
+  AsSums(const KernelTable& table, const void* data, int64_t count)
+      : converted_(data && !std::is_same_v<E, T> ? count : 0),
+        data_(
+            std::is_same_v<E, T> ? static_cast<const T*>(data)
+            : data               ? converted_.data()
+                                 : nullptr) {
+    if (data_ != data)
+      copy_kernels<E>(table).in({converted_.data(), 0, 1, static_cast<const E*>(data), 0, 1, 1, count});
+  }
+  const T* data() const { return data_; }
+
+ private:
+  const Scratch<T> converted_;
+  const T* const data_;
+};
 
 void run_correlation(
     const Correlation& c,
@@ -23,15 +46,17 @@ void run_correlation(
     MutableView out) {
   if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
   with_element(dtype, [&](auto element) {
-    using T = SumOf<decltype(element)>;
+    using E = decltype(element);
+    using T = SumOf<E>;
     const DataFacts data{
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
-        .sum_type = std::is_same_v<decltype(element), T>,
+        .sum_type = std::is_same_v<E, T>,
         .channels_innermost = source.stride_c == 1 && out.stride_c == 1};
     const auto driver = uses_toom_cook(c, algorithm)             ? toom_cook
                         : lanes_are_channels(c, sizeof(T), data) ? filter_channels
                                                                  : correlate;
-    driver(c, dtype, table, source, w, bias, out);
+    const AsSums<E> weights(table, w, c.groups * c.rows * c.channels * c.taps), inits(table, bias, c.groups * c.rows);
+    driver(c, dtype, table, source, weights.data(), inits.data(), out);
   });
 }
 

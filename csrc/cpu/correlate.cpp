@@ -47,6 +47,7 @@ class CorrelateCall {
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        copy_sums_(copy_kernels<T>(table)),
         c_(c),
         source_(source),
         out_(out),
@@ -58,16 +59,14 @@ class CorrelateCall {
             machine_with(kernels_))),
         layout_(plan_.layout),
         // With one row a group and all taps in one phase, the packed order is the stored one.
-        stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
+        stored_(!plan_.pack_weights || (c.rows == 1 && c.phases == 1)),
         packed_weights_(!stored_ || c.rows == 1),
         unit_step_(c.unit_step()),
         joined_(joined_phases()),
         packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
-        init_(bias ? c.groups * c.rows : 0),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
-        inits_(bias ? init_.data() : nullptr) {
-    if (bias) copy_.in({init_.data(), 0, 1, static_cast<const E*>(bias), 0, 1, 1, c.groups * c.rows});
-    if (!stored_) pack_weights(static_cast<const E*>(w));
+        inits_(static_cast<const T*>(bias)) {
+    if (!stored_) pack_weights(static_cast<const T*>(w));
   }
 
   void run() const {
@@ -88,19 +87,24 @@ class CorrelateCall {
   }
 
  private:
-  void pack_weights(const E* w) const {
+  void pack_weights(const T* w) const {
     parallel_for(c_.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
         const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
         T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
+        if (c_.phases == 1 && c_.w_channel == c_.taps) {  // the weights of a row follow each other in the packed order
+          copy_sums_.in(
+              {to, 1, rows, w + group * c_.w_group + row0 * c_.w_row, c_.w_row, 1, rows, c_.channels * c_.taps});
+          continue;
+        }
         for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase])
           for (int64_t channel = 0; channel < c_.channels; ++channel) {
-            const E* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+            const T* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
             for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
               for (int64_t p = phase; p < phase + joined_[phase]; ++p)
                 for (int64_t r = 0; r < rows; ++r)
-                  *to++ = to_sum(from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]]);
+                  *to++ = from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]];
           }
       }
     });
@@ -363,6 +367,7 @@ class CorrelateCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
   const Correlation c_;
   const View source_;
   const MutableView out_;
@@ -374,7 +379,6 @@ class CorrelateCall {
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
   const Scratch<T> packed_;
-  const Scratch<T> init_;
   const T* const weights_;
   const T* const inits_;
 };

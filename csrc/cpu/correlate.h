@@ -6,7 +6,7 @@
 
 namespace torch_conv1d::cpu {
 
-// w and bias (one value a row, or null) are contiguous.
+// w and bias (one value a row, or null) are contiguous, of the type that sums are made in.
 void correlate(
     const Correlation& c,
     DType dtype,

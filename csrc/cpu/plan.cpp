@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kL1Panel = 16 << 10;
 // Positions that make it worth while to keep a panel that small: each sum of a tile is loaded and stored once a block.
 constexpr int64_t kL1Positions = 512;
+constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 // Up to this many samples of one vector of positions each, packing the weights costs more than it saves.
@@ -99,7 +100,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     set_parts(ceil_div(q_total, c.phases > 1 ? std::clamp(fitting, tile, kDirectPositions) : kDirectPositions));
   } else {
     const int64_t whole_bytes = panel_bytes();
-    while (panel_bytes() > kL1Panel && plan.q_block >= 2 * kL1Positions) set_parts(parts * 2);
+    // Of a transposed source, or to a transposed result, both sides want long runs: of positions and of channels.
+    const int64_t least = data.unit_stride ? kL1Positions : kTransposedPositions;
+    while ((panel_bytes() > kL1Panel || !data.unit_stride) && plan.q_block >= 2 * least) set_parts(parts * 2);
     if (panel_bytes() > kL1Panel) {
       const int64_t most = machine.l2_bytes / 2;
       set_parts(ceil_div(whole_bytes, most));
@@ -109,7 +112,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
-  const int64_t group_bytes = plan.direct ? kDirectBytes : data.unit_stride ? kL1Panel : 4 * kL1Panel;
+  const int64_t group_bytes = plan.direct ? kDirectBytes : data.unit_stride ? kL1Panel : kTransposedBytes;
   plan.group_block = std::clamp<int64_t>(group_bytes / bytes(), 1, c.groups);
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)

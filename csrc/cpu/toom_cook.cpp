@@ -27,6 +27,7 @@ class ToomCookCall {
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        copy_sums_(copy_kernels<T>(table)),
         c_(c),
         source_(source),
         out_(out),
@@ -36,9 +37,9 @@ class ToomCookCall {
         inits_(bias ? c.groups * c.rows : 0),
         has_inits_(bias) {
     for (int64_t g = 0; g < plan_.tap_groups; ++g) group_offsets_.push_back(g * plan_.dilation);
-    if (bias) copy_.in({inits_.data(), 0, 1, static_cast<const E*>(bias), 0, 1, 1, c.groups * c.rows});
+    if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
     parallel_for(c.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
-      transform_weights(static_cast<const E*>(w), begin, end);
+      transform_weights(static_cast<const T*>(w), begin, end);
     });
   }
 
@@ -59,7 +60,7 @@ class ToomCookCall {
 
  private:
   // Row tiles [begin, end), counted through the groups.
-  void transform_weights(const E* w, int64_t begin, int64_t end) const {
+  void transform_weights(const T* w, int64_t begin, int64_t end) const {
     const int64_t padded = plan_.tap_groups * plan_.taps;  // taps of a channel, those beyond the kernel being zeros
     const Scratch<T> packed(c_.channels * padded * kernels_.correlate_rows + kVectorRoom);
     for (int64_t i = begin; i < end; ++i) {
@@ -69,7 +70,7 @@ class ToomCookCall {
       for (int64_t channel = 0; channel < c_.channels; ++channel) {
         T* taps = packed.data() + channel * padded * rows;
         std::fill_n(taps + c_.taps * rows, (padded - c_.taps) * rows, T(0));
-        copy_.in(
+        copy_sums_.in(
             {taps + (c_.step > 0 ? 0 : (c_.taps - 1) * rows), 1, step,
              w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel, c_.w_row, 1, rows, c_.taps});
       }
@@ -180,6 +181,7 @@ class ToomCookCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
   const Correlation& c_;
   const View source_;
   const MutableView out_;

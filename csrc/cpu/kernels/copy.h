@@ -10,11 +10,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Eight elements at a time, where a conversion has no form that the compiler vectorises well by itself.
-constexpr int kConvertLanes = 8;
-typedef uint16_t Bits16 __attribute__((vector_size(16)));
-typedef uint32_t Bits32 __attribute__((vector_size(32)));
-typedef float Floats __attribute__((vector_size(32)));
+// As many elements at a time as a vector has floats, where a conversion has no form that the compiler vectorises well.
+constexpr int kConvertLanes = VECTOR_BYTES / 4;
+typedef uint16_t Bits16 __attribute__((vector_size(VECTOR_BYTES / 2)));
+typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
 
 inline void convert_lanes(float* to, const BFloat16* from) {
   store(to, __builtin_convertvector(load<Bits16>(from), Bits32) << 16);
@@ -22,15 +21,19 @@ inline void convert_lanes(float* to, const BFloat16* from) {
 inline void convert_lanes(BFloat16* to, const float* from) {
   const Bits32 bits = load<Bits32>(from);
   const Bits32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Bits32 nan = (Bits32)((bits & 0x7fffffff) > 0x7f800000);
-  store(to, __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0), Bits16));
+  const Bits32 result = (bits & 0x7fffffff) > 0x7f800000 ? Bits32{} + 0x7fc0 : rounded;
+  store(to, __builtin_convertvector(result, Bits16));
 }
 #if defined(__F16C__)
 inline void convert_lanes(float* to, const Float16* from) {
-  _mm256_storeu_ps(to, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from))));
+  for (int lane = 0; lane < kConvertLanes; lane += 8)
+    _mm256_storeu_ps(to + lane, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane))));
 }
 inline void convert_lanes(Float16* to, const float* from) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm256_cvtps_ph(_mm256_loadu_ps(from), _MM_FROUND_TO_NEAREST_INT));
+  for (int lane = 0; lane < kConvertLanes; lane += 8)
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(to + lane),
+        _mm256_cvtps_ph(_mm256_loadu_ps(from + lane), _MM_FROUND_TO_NEAREST_INT));
 }
 #endif
 template <class To, class From>
@@ -49,35 +52,47 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
   for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
 }
 
-// A transposed copy, to[c * to_column + r] = from[r * from_row + c], goes through tiles of 4 x 4 in registers.
-constexpr int kTile = 4;
-template <class T>
-using Quad = typename VectorOf<T, kTile* int(sizeof(T))>::type;
-
-template <class T>
-inline void transpose_tile(T* to, int64_t to_column, const T* from, int64_t from_row) {
-  const Quad<T> a = load<Quad<T>>(from), b = load<Quad<T>>(from + from_row);
-  const Quad<T> c = load<Quad<T>>(from + 2 * from_row), d = load<Quad<T>>(from + 3 * from_row);
-  const Quad<T> ab_low = SHUFFLE(a, b, 0, 4, 1, 5), ab_high = SHUFFLE(a, b, 2, 6, 3, 7);
-  const Quad<T> cd_low = SHUFFLE(c, d, 0, 4, 1, 5), cd_high = SHUFFLE(c, d, 2, 6, 3, 7);
-  store(to, Quad<T>(SHUFFLE(ab_low, cd_low, 0, 1, 4, 5)));
-  store(to + to_column, Quad<T>(SHUFFLE(ab_low, cd_low, 2, 3, 6, 7)));
-  store(to + 2 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 0, 1, 4, 5)));
-  store(to + 3 * to_column, Quad<T>(SHUFFLE(ab_high, cd_high, 2, 3, 6, 7)));
+// A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of
+// the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
+template <class T, int Count>
+inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t from_row) {
+  using V = typename VectorOf<T, Count* int(sizeof(T))>::type;
+  constexpr typename FirstIndices<Count>::type kAll;
+  V rows[Count];
+  UNROLL for (int r = 0; r < Count; ++r)
+    rows[r] = load<V>(from + r * from_row);
+  UNROLL for (int stage = 1; stage < Count; stage *= 2) {
+    V next[Count];
+    UNROLL for (int r = 0; r < Count / 2; ++r) {
+      next[2 * r] = in_turn(rows[r], rows[r + Count / 2], kAll, false);
+      next[2 * r + 1] = in_turn(rows[r], rows[r + Count / 2], kAll, true);
+    }
+    UNROLL for (int r = 0; r < Count; ++r)
+      rows[r] = next[r];
+  }
+  UNROLL for (int r = 0; r < Count; ++r)
+    store(to + r * to_column, rows[r]);
 }
 
-template <class T>
+// As many squares of a whole vector as there are, then what is left by squares of half the size.
+template <class T, int Count = kLanes<T>>
 inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
-  int64_t r = 0;
-  for (; r + kTile <= rows; r += kTile) {
-    int64_t c = 0;
-    for (; c + kTile <= columns; c += kTile)
-      transpose_tile(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
-    for (; c < columns; ++c)
-      for (int64_t i = r; i < r + kTile; ++i) to[c * to_column + i] = from[i * from_row + c];
+  if constexpr (Count == 1) {
+    for (int64_t r = 0; r < rows; ++r)
+      for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
+  } else {
+    const int64_t whole_rows = rows / Count * Count, whole_columns = columns / Count * Count;
+    for (int64_t r = 0; r < whole_rows; r += Count)
+      for (int64_t c = 0; c < whole_columns; c += Count)
+        transpose_square<T, Count>(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
+    if (whole_columns < columns)
+      transpose<T, Count / 2>(
+          to + whole_columns * to_column, to_column, from + whole_columns, from_row, whole_rows,
+          columns - whole_columns);
+    if (whole_rows < rows)
+      transpose<T, Count / 2>(
+          to + whole_rows, to_column, from + whole_rows * from_row, from_row, rows - whole_rows, columns);
   }
-  for (; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
 }
 
 // Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2:
@@ -115,14 +130,29 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
   }
 }
 
+// As transpose, by the way that suits the shape.
+template <class T>
+inline void copy_transposed_block(
+    T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
+  if (columns == 2 && from_row == 2)
+    split_pairs(to, to_column, from, rows);
+  else if (rows == 2 && to_column == 2)
+    join_pairs(to, from, from_row, columns);
+  else
+    transpose(to, to_column, from, from_row, rows, columns);
+}
+
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
-// there anyway; narrow types are converted on the way.
+// there anyway. Narrow types are converted on the way, in blocks of a size that the stack holds; a side that is so narrow
+// that its lines follow each other in memory is converted as one.
 template <class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
-  constexpr int64_t kBlock = 32;
+  constexpr int64_t kBlock = 32, kElements = 2 * kBlock * kBlock;
   constexpr bool kConverts = sizeof(To) != sizeof(From);
-  const int64_t most_rows = kConverts || a.columns > kBlock ? kBlock : a.rows;
-  const int64_t most_columns = kConverts || a.rows > kBlock ? kBlock : a.columns;
+  const bool dense_from = a.from_row == a.columns, dense_to = a.to_column == a.rows;
+  int64_t most_rows = a.columns > kBlock ? kBlock : a.rows, most_columns = a.rows > kBlock ? kBlock : a.columns;
+  if (kConverts && most_columns <= kBlock && most_rows > kBlock) most_rows = kElements / most_columns;
+  if (kConverts && most_rows <= kBlock && most_columns > kBlock) most_columns = kElements / most_rows;
   for (int64_t c0 = 0; c0 < a.columns; c0 += most_columns)
     for (int64_t r0 = 0; r0 < a.rows; r0 += most_rows) {
       const int64_t rows = a.rows - r0 < most_rows ? a.rows - r0 : most_rows;
@@ -130,20 +160,21 @@ void copy_transposed(const CopyArgs<To, From>& a) {
       To* to = a.to + c0 * a.to_column + r0;
       const From* from = a.from + r0 * a.from_row + c0;
       if constexpr (!kConverts) {
-        if (a.columns == 2 && a.from_row == 2)
-          split_pairs(to, a.to_column, from, rows);
-        else if (a.rows == 2 && a.to_column == 2)
-          join_pairs(to, from, a.from_row, columns);
-        else
-          transpose(to, a.to_column, from, a.from_row, rows, columns);
+        copy_transposed_block(to, a.to_column, from, a.from_row, rows, columns);
       } else if constexpr (sizeof(From) < sizeof(To)) {
-        To converted[kBlock * kBlock];
-        for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * kBlock, from + r * a.from_row, columns);
-        transpose(to, a.to_column, converted, kBlock, rows, columns);
+        To converted[kElements];
+        if (dense_from && columns == a.columns)
+          copy_contiguous(converted, from, rows * columns);
+        else
+          for (int64_t r = 0; r < rows; ++r) copy_contiguous(converted + r * columns, from + r * a.from_row, columns);
+        copy_transposed_block(to, a.to_column, converted, columns, rows, columns);
       } else {
-        From transposed[kBlock * kBlock];
-        transpose(transposed, kBlock, from, a.from_row, rows, columns);
-        for (int64_t c = 0; c < columns; ++c) copy_contiguous(to + c * a.to_column, transposed + c * kBlock, rows);
+        From transposed[kElements];
+        copy_transposed_block(transposed, rows, from, a.from_row, rows, columns);
+        if (dense_to && rows == a.rows)
+          copy_contiguous(to, transposed, rows * columns);
+        else
+          for (int64_t c = 0; c < columns; ++c) copy_contiguous(to + c * a.to_column, transposed + c * rows, rows);
       }
     }
 }
@@ -152,6 +183,8 @@ template <class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
     for (int64_t r = 0; r < a.rows; ++r) copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
+  } else if (a.to_row == 1 && a.from_row == 1) {
+    for (int64_t c = 0; c < a.columns; ++c) copy_contiguous(a.to + c * a.to_column, a.from + c * a.from_column, a.rows);
   } else if (a.to_row == 1 && a.from_column == 1) {
     copy_transposed(a);
   } else if (a.to_column == 1 && a.from_row == 1) {

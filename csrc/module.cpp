@@ -12,6 +12,11 @@
 #include "cpu/conv1d_cpu.h"
 #include "ops.h"
 
+// setup.py gives the version and the architectures, where it builds CUDA kernels.
+#ifndef TORCH_CONV1D_CUDA
+#define TORCH_CONV1D_CUDA "not built"
+#endif
+
 namespace torch_conv1d {
 namespace {
 
@@ -143,6 +148,7 @@ PYBIND11_MODULE(_C, m) {
     info["torch"] = TORCH_VERSION;
     info["compiler"] = __VERSION__;
     info["cxx_standard"] = __cplusplus;
+    info["cuda"] = TORCH_CONV1D_CUDA;
     return info;
   });
   m.def("supported_instruction_sets", cpu::supported_instruction_sets);

@@ -10,6 +10,7 @@
 
 #include "algorithm.h"
 #include "cpu/conv1d_cpu.h"
+#include "cuda/plan.h"
 #include "ops.h"
 
 // setup.py gives the version and the architectures, where it builds CUDA kernels.
@@ -162,10 +163,16 @@ PYBIND11_MODULE(_C, m) {
       py::arg("steps"), py::arg("dtype") = "float32", py::call_guard<py::gil_scoped_release>());
   m.def(
       "explain",
-      [](const std::string& problem, const std::string& dtype) {
-        return cpu::explain(parse_problem(problem), parse_dtype(dtype), active_algorithm());
+      [](const std::string& problem, const std::string& dtype, const std::string& device, bool channels_last,
+         int64_t multiprocessors) {
+        const Conv1dProblem p = parse_problem(problem);
+        if (device == "cpu") return cpu::explain(p, parse_dtype(dtype), active_algorithm());
+        if (device == "cuda") return cuda::explain(p, parse_dtype(dtype), channels_last, {multiprocessors});
+        throw py::value_error("device: expected cpu or cuda, got \"" + device + "\"");
       },
-      py::arg("problem"), py::arg("dtype") = "float32");
+      py::arg("problem"), py::arg("dtype") = "float32", py::arg("device") = "cpu", py::arg("channels_last") = false,
+      // Those of an H100.
+      py::arg("multiprocessors") = 132);
 }
 
 }  // namespace

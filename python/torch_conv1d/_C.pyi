@@ -30,5 +30,15 @@ def chosen_algorithm() -> str: ...
 def set_algorithm(name: str) -> None:
     """What torch_conv1d.set_algorithm calls."""
 
-def explain(problem: str, dtype: str = "float32") -> str:
-    """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""
+def explain(
+    problem: str,
+    dtype: str = "float32",
+    device: str = "cpu",
+    channels_last: bool = False,
+    multiprocessors: int = 132,
+) -> str:
+    """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why.
+
+    For "cuda", which needs no GPU and no build for one, it depends on the layout as well, and on
+    how many multiprocessors the GPU has.
+    """

@@ -1,6 +1,7 @@
 # make demo       set up and run the first example
 # make test       set up and run the whole test suite
 # make examples, make bench, make lint, make sanitize, make clean
+# make cuda-check [ARCHS="80 86 89 90 100 120"]   every CUDA kernel by nvcc, then on the CPU
 # make cuda-sanitize   on a machine with a GPU: the tests of the kernels under compute-sanitizer
 #
 # The set-up is a virtual environment in .venv with torch and this package, installed editable. A second
@@ -19,7 +20,7 @@ TOOLS_DONE := $(VENV)/tools
 CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 EXAMPLES := $(wildcard examples/*.py)
 
-.PHONY: demo test examples bench lint format sanitize cuda-sanitize clean
+.PHONY: demo test examples bench lint format sanitize cuda-check cuda-sanitize clean
 .DELETE_ON_ERROR:
 
 demo: $(BUILD_DONE)
@@ -49,6 +50,10 @@ format: $(TOOLS_DONE)
 
 sanitize:
 	$(MAKE) -C tests/kernels check
+
+cuda-check:
+	$(MAKE) -C tests/cuda_shim compile $(if $(ARCHS),ARCHS="$(ARCHS)")
+	$(MAKE) -C tests/cuda_shim check
 
 # Allocations of torch go to CUDA one by one, so that memcheck sees where each of them ends.
 cuda-sanitize: $(BUILD_DONE) $(TOOLS_DONE)

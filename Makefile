@@ -1,6 +1,8 @@
 # make demo       set up and run the first example
 # make test       set up and run the whole test suite
 # make examples, make bench, make lint, make sanitize, make clean
+# make cuda-check [ARCHS="80 86 89 90 100 120"]   every CUDA kernel by nvcc, then on the CPU
+# make cuda-sanitize   on a machine with a GPU: the tests of the kernels under compute-sanitizer
 #
 # The set-up is a virtual environment in .venv with torch and this package, installed editable. A second
 # run reuses it; a changed source or another TORCH redoes only what depends on it.
@@ -15,10 +17,10 @@ TORCH_DONE := $(VENV)/torch-$(TORCH)
 BUILD_DONE := $(VENV)/extension-$(TORCH)
 TOOLS_DONE := $(VENV)/tools
 
-CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h')
+CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 EXAMPLES := $(wildcard examples/*.py)
 
-.PHONY: demo test examples bench lint format sanitize clean
+.PHONY: demo test examples bench lint format sanitize cuda-check cuda-sanitize clean
 .DELETE_ON_ERROR:
 
 demo: $(BUILD_DONE)
@@ -48,6 +50,19 @@ format: $(TOOLS_DONE)
 
 sanitize:
 	$(MAKE) -C tests/kernels check
+
+cuda-check:
+	$(MAKE) -C tests/cuda_shim compile $(if $(ARCHS),ARCHS="$(ARCHS)")
+	$(MAKE) -C tests/cuda_shim check
+
+# Allocations of torch go to CUDA one by one, so that memcheck sees where each of them ends.
+cuda-sanitize: $(BUILD_DONE) $(TOOLS_DONE)
+	@$(BIN)/python -c "import sys, torch; sys.exit(not torch.cuda.is_available() and 'cuda-sanitize needs a GPU')"
+	@for tool in memcheck racecheck initcheck synccheck; do echo "--- $$tool"; \
+	  PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    --kernel-name kernel_substring=torch_conv1d $(BIN)/python -m pytest -q -n 0 -k cuda \
+	    tests/test_forward.py tests/test_gradients.py tests/test_layouts.py tests/test_edges.py || exit 1; \
+	done
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info python/*.egg-info

@@ -10,7 +10,13 @@
 
 #include "algorithm.h"
 #include "cpu/conv1d_cpu.h"
+#include "cuda/plan.h"
 #include "ops.h"
+
+// setup.py gives the version and the architectures, where it builds CUDA kernels.
+#ifndef TORCH_CONV1D_CUDA
+#define TORCH_CONV1D_CUDA "not built"
+#endif
 
 namespace torch_conv1d {
 namespace {
@@ -143,6 +149,7 @@ PYBIND11_MODULE(_C, m) {
     info["torch"] = TORCH_VERSION;
     info["compiler"] = __VERSION__;
     info["cxx_standard"] = __cplusplus;
+    info["cuda"] = TORCH_CONV1D_CUDA;
     return info;
   });
   m.def("supported_instruction_sets", cpu::supported_instruction_sets);
@@ -156,10 +163,16 @@ PYBIND11_MODULE(_C, m) {
       py::arg("steps"), py::arg("dtype") = "float32", py::call_guard<py::gil_scoped_release>());
   m.def(
       "explain",
-      [](const std::string& problem, const std::string& dtype) {
-        return cpu::explain(parse_problem(problem), parse_dtype(dtype), active_algorithm());
+      [](const std::string& problem, const std::string& dtype, const std::string& device, bool channels_last,
+         int64_t multiprocessors) {
+        const Conv1dProblem p = parse_problem(problem);
+        if (device == "cpu") return cpu::explain(p, parse_dtype(dtype), active_algorithm());
+        if (device == "cuda") return cuda::explain(p, parse_dtype(dtype), channels_last, {multiprocessors});
+        throw py::value_error("device: expected cpu or cuda, got \"" + device + "\"");
       },
-      py::arg("problem"), py::arg("dtype") = "float32");
+      py::arg("problem"), py::arg("dtype") = "float32", py::arg("device") = "cpu", py::arg("channels_last") = false,
+      // Those of an H100.
+      py::arg("multiprocessors") = 132);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from torch_conv1d import conv1d
+from torch_conv1d import _C, conv1d
 
 ops = torch.ops.torch_conv1d
 
@@ -100,6 +100,17 @@ def test_meta_and_fake_tensors(layer: Layer, dtype: torch.dtype) -> None:
         assert strides_of(found) == strides_of(real)
         assert found.dtype == dtype
         assert found.device.type == device
+
+
+def test_fake_cuda_tensors() -> None:
+    """No GPU is needed to see whether the front op passes a CUDA tensor on to kernels of ours."""
+    with FakeTensorMode():
+        x, w = torch.empty(2, 4, 9, device="cuda"), torch.empty(6, 4, 3, device="cuda")
+        with Recorder() as recorder:
+            y = conv1d(x, w, padding="causal")
+    ours = ops._conv1d.default in recorder.called
+    assert ours == (_C.build_info()["cuda"] != "not built")
+    assert (y.shape, y.device.type) == ((2, 6, 9), "cuda")
 
 
 @each_layer

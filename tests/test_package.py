@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import re
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import torch
 
 import torch_conv1d
 from torch_conv1d import _C
+from torch_conv1d._build_info import CUDA_VERSION
 
 PACKAGE = Path(torch_conv1d.__file__).parent
 (LIBRARY,) = PACKAGE.glob("libtorch_conv1d*.so")
@@ -125,6 +127,17 @@ def test_extension_built_for_another_torch(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
+def test_extension_built_for_another_cuda(tmp_path: Path) -> None:
+    package = copied_package(tmp_path)
+    info = package / "_build_info.py"
+    info.write_text(info.read_text() + "CUDA_VERSION = '3.1'\n")
+    message = import_error(tmp_path)
+    assert "CUDA 3.1" in message
+    assert torch.__version__ in message
+    assert "pip install" in message
+    assert "\n" not in message
+
+
 def test_extension_not_built(tmp_path: Path) -> None:
     package = copied_package(tmp_path)
     for name in (*package.glob("*.so"), package / "_build_info.py"):
@@ -183,6 +196,30 @@ def test_build_info() -> None:
     info = _C.build_info()
     assert torch.__version__.startswith(".".join(info["torch"].split(".")[:2]))
     assert info["compiler"]
+    assert info["cuda"].startswith(CUDA_VERSION or "not built")
+    assert f"cuda: {info['cuda']}\n" in torch_conv1d.__config__()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("1", ("CUDA was asked for", "without CUDA|nvcc was not found")), ("yes", ("0, 1 or auto",))],
+)
+def test_cuda_that_cannot_be_built_stops_the_build(value: str, words: tuple[str, ...]) -> None:
+    """In one sentence, before anything is compiled."""
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext"],
+        env=os.environ | {"TORCH_CONV1D_CUDA": value, "CUDA_HOME": "/nowhere"},
+        cwd=Path(__file__).parents[1],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    message = done.stderr.splitlines()[-1]
+    assert message.startswith("torch_conv1d: ")
+    for word in (f"TORCH_CONV1D_CUDA(=| must be .*'){value}", *words):
+        assert re.search(word, message), message
 
 
 def test_version() -> None:

@@ -19,10 +19,6 @@ def active_instruction_set() -> str: ...
 def set_instruction_set(name: str) -> None:
     """Overrides the choice for the process, as TORCH_CONV1D_ISA does; "" ends the override."""
 
-def chosen_algorithm() -> str: ...
-def set_algorithm(name: str) -> None:
-    """What torch_conv1d.set_algorithm calls."""
-
 def run_multiply_adds(steps: int, dtype: str = "float32") -> int:
     """Runs nothing but multiply-adds on every thread and returns how many operations those were.
 
@@ -30,5 +26,19 @@ def run_multiply_adds(steps: int, dtype: str = "float32") -> int:
     that of a problem: bfloat16 and float16 are computed in float32.
     """
 
-def explain(problem: str, dtype: str = "float32") -> str:
-    """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why."""
+def chosen_algorithm() -> str: ...
+def set_algorithm(name: str) -> None:
+    """What torch_conv1d.set_algorithm calls."""
+
+def explain(
+    problem: str,
+    dtype: str = "float32",
+    device: str = "cpu",
+    channels_last: bool = False,
+    multiprocessors: int = 132,
+) -> str:
+    """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why.
+
+    For "cuda", which needs no GPU and no build for one, it depends on the layout as well, and on
+    how many multiprocessors the GPU has.
+    """

@@ -1,7 +1,5 @@
 """Which algorithms the kernels may use."""
 
-from types import TracebackType
-
 from torch_conv1d import _C
 
 
@@ -23,10 +21,5 @@ class set_algorithm:
     def __enter__(self) -> None:
         pass
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         _C.set_algorithm(self._before)

@@ -45,8 +45,9 @@ def conv1d(
         A contiguous tensor of shape ``(N, C_out, L_out)`` with
         ``L_out = (L + left + right - dilation * (K - 1) - 1) // stride + 1``.
 
-    float32, float64, bfloat16 and float16 (accumulated in float32) on the CPU run on kernels of
-    this package; other dtypes, devices and layouts compute the same in ATen.
+    float32, float64, bfloat16 and float16 (accumulated in float32) run on kernels of this package
+    on CPUs, and on CUDA where it was built in, except for layers that torch does better there;
+    other dtypes, devices and layouts compute the same in ATen.
 
     Raises:
         RuntimeError: for shapes, sizes, dtypes and devices that make no convolution.

@@ -1,0 +1,109 @@
+// The CUDA key: check, ask for a plan, allocate, call the drivers of conv1d_cuda.h, or ATen where the plan says so.
+// All work is put on the current stream of the input's device and nothing waits for it, so calls can be captured into
+// a CUDA graph. Our kernels multiply float32 in float32; TF32 is a matter of ATen, which follows torch's flags.
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
+#include <c10/core/Allocator.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <torch/library.h>
+
+#include "../operands.h"
+#include "conv1d_cuda.h"
+
+namespace torch_conv1d {
+namespace {
+
+using cuda::Algorithm, cuda::Plan;
+using Options = Conv1dOptions<int64_t>;
+
+SymOptions symbolic(const Options& o) {
+  return {o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last};
+}
+
+cuda::Device current_device() {
+  int multiprocessors = 0;
+  C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, c10::cuda::current_device()));
+  return {multiprocessors};
+}
+
+// From torch's caching allocator: memory that is given back may be used again at once, by work that comes later on the
+// same stream.
+c10::DataPtr workspace(const Plan& plan) { return c10::GetAllocator(c10::kCUDA)->allocate(plan.workspace_bytes); }
+
+at::Tensor forward(
+    const at::Tensor& input, const at::Tensor& weight, const std::optional<at::Tensor>& bias, const Options& options) {
+  const int64_t l_out = checked_output_length(input, weight, bias, options);
+  const c10::cuda::CUDAGuard guard(input.device());
+  const Conv1dProblem p = make_problem(input, weight, l_out, options);
+  if (p.n == 0) return empty_result(p.n, p.c_out, p.l_out, options.channels_last, input);
+
+  const DType dtype = dtype_of(input);
+  const Plan plan = cuda::plan_forward(p, dtype, view(input), options.channels_last, current_device());
+  if (plan.algorithm == Algorithm::aten) return aten_forward(input, weight, bias, symbolic(options));
+  const at::Tensor y = empty_result(p.n, p.c_out, p.l_out, options.channels_last, input);
+  const auto w = weight.expect_contiguous();
+  const at::Tensor b = bias.has_value() && bias->defined() ? bias->contiguous() : at::Tensor();
+  cuda::forward(
+      plan, p, dtype, view(input), w->const_data_ptr(), b.defined() ? b.const_data_ptr() : nullptr, mutable_view(y),
+      workspace(plan).get(), c10::cuda::getCurrentCUDAStream());
+  return y;
+}
+
+bool is_aten(const std::optional<Plan>& plan) { return plan && plan->algorithm == Algorithm::aten; }
+
+Gradients backward(
+    const at::Tensor& grad_output,
+    const at::Tensor& input,
+    const at::Tensor& weight,
+    const Options& options,
+    Mask mask) {
+  check_backward(grad_output, input, weight, options);
+  const c10::cuda::CUDAGuard guard(input.device());
+  const Conv1dProblem p = make_problem(input, weight, grad_output.size(2), options);
+  const DType dtype = dtype_of(input);
+  const View g = view(grad_output), x = view(input);
+
+  // Kernels take results of at least one element, and no empty batch: its sums are zeros.
+  const bool for_x = mask[0] && input.numel() > 0;
+  const bool for_w = mask[1] && weight.numel() > 0 && p.n > 0;
+  const bool for_b = mask[2] && p.n > 0;
+  std::optional<Plan> all, of_x, of_w;
+  if (for_x && for_w) all = cuda::plan_backward(p, dtype, g, x, options.channels_last);
+  if (!all && for_x) of_x = cuda::plan_grad_input(p, dtype, g, options.channels_last, current_device());
+  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype);
+
+  const Mask aten{is_aten(of_x), for_w && is_aten(of_w), for_b && is_aten(of_w)};
+  Gradients result;
+  if (aten != Mask{}) result = aten_backward(grad_output, input, weight, symbolic(options), aten);
+  auto& [grad_x, grad_w, grad_b] = result;
+  const auto empty_sums = [&](at::IntArrayRef sizes) {
+    return p.n > 0 ? at::empty(sizes, weight.options()) : at::zeros(sizes, weight.options());
+  };
+  if (mask[0] && !aten[0]) grad_x = empty_result(p.n, p.c_in, p.l_in, options.channels_last, input);
+  if (mask[1] && !aten[1]) grad_w = empty_sums(weight.sizes());
+  if (mask[2] && !aten[2]) grad_b = empty_sums({p.c_out});
+
+  const auto stream = c10::cuda::getCurrentCUDAStream();
+  if (all)
+    cuda::backward(
+        *all, p, dtype, g, x, weight.expect_contiguous()->const_data_ptr(), mutable_view(grad_x), data_or_null(grad_w),
+        data_or_null(grad_b), workspace(*all).get(), stream);
+  if (of_x && !is_aten(of_x))
+    cuda::grad_input(
+        *of_x, p, dtype, g, weight.expect_contiguous()->const_data_ptr(), mutable_view(grad_x), workspace(*of_x).get(),
+        stream);
+  if (of_w && !is_aten(of_w))
+    cuda::grad_weight(
+        *of_w, p, dtype, g, x, data_or_null(grad_w), data_or_null(grad_b), workspace(*of_w).get(), stream);
+  return result;
+}
+
+TORCH_LIBRARY_IMPL(torch_conv1d, CUDA, m) {
+  m.impl("_conv1d", flat<forward>);
+  m.impl("_conv1d_backward", flat<backward>);
+}
+
+}  // namespace
+}  // namespace torch_conv1d

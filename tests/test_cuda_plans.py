@@ -1,0 +1,53 @@
+"""What would run on a GPU, and why. Plans are pure functions, so no GPU is needed."""
+
+from __future__ import annotations
+
+import pytest
+from problems import CORPUS, Problem
+
+from torch_conv1d import _C
+
+
+def explain(problem: object, channels_last: bool = False, multiprocessors: int = 132) -> str:
+    return _C.explain(str(problem), "float32", "cuda", channels_last, multiprocessors)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("problem", CORPUS, ids=str)
+def test_every_gradient_has_an_algorithm_and_a_reason(
+    problem: Problem, channels_last: bool
+) -> None:
+    lines = dict(line.split(": ", 1) for line in explain(problem, channels_last).splitlines())
+    assert lines["problem"] == str(problem)
+    for operation in ("forward", "grad_input", "grad_weight"):
+        assert lines[f"{operation}.algorithm"]
+        assert lines[f"{operation}.reason"]
+
+
+@pytest.mark.parametrize(
+    ("problem", "channels_last", "algorithm"),
+    [
+        ("n8_ci512_co512_l1000_k4_s1_p3x0_d1_g512", False, "depthwise_rows"),
+        ("n8_ci512_co512_l1000_k4_s1_p3x0_d1_g512", True, "depthwise_channels"),
+        ("n8_ci512_co512_l1000_k31_s1_p15_d1_g512", False, "correlate"),
+        ("n2_ci1_co512_l1000_k10_s5_p0_d1_g1", False, "correlate"),
+        ("n8_ci512_co512_l1000_k3_s1_p1_d1_g1", False, "aten"),
+    ],
+)
+def test_kind_of_a_layer(problem: str, channels_last: bool, algorithm: str) -> None:
+    assert f"forward.algorithm: {algorithm}\n" in explain(problem, channels_last)
+
+
+def test_reductions_do_not_depend_on_the_device() -> None:
+    """Sums depend on how a reduction is cut."""
+
+    def reductions(multiprocessors: int) -> list[str]:
+        text = explain("n2_ci1_co80_l1000_k10_s5_p0_d1_g1", multiprocessors=multiprocessors)
+        return [line for line in text.splitlines() if line.startswith("grad_weight")]
+
+    assert reductions(1) == reductions(132)
+
+
+def test_unknown_device() -> None:
+    with pytest.raises(ValueError, match='cpu or cuda, got "tpu"'):
+        _C.explain("n4_ci16_co32_l100_k3_s2_p1_d1_g1", "float32", "tpu")

@@ -3,7 +3,8 @@
 //
 // The caller asks plan.h for a plan, runs torch's own operator where the plan says so, and otherwise hands over
 // plan.workspace_bytes of device memory (null for 0) and a stream. Every call only launches: no allocation, no
-// synchronisation, no atomic sums; a launch that fails throws std::runtime_error. Results have at least one element.
+// synchronisation, no atomic sums; a launch that fails throws std::runtime_error. Results have at least one
+// element; activations among them are contiguous in the layout that the plan was asked for and aligned to 16 bytes.
 // A plan is for the views it was made with.
 //
 // plan.cpp and explain.cpp are plain C++ and belong to every build; the other files need CUDA.

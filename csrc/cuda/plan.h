@@ -25,19 +25,30 @@ enum class Algorithm {
   aten,                // the caller runs torch's own operator; no function of conv1d_cuda.h takes this plan
 };
 
+const char* algorithm_name(Algorithm algorithm);
+
 struct Dim3 {
   int64_t x = 1, y = 1, z = 1;
 };
 
+struct Grid {
+  Dim3 threads;  // of a block
+  Dim3 blocks;
+  int64_t shared_bytes = 0;  // dynamic shared memory of a block
+};
+// Blocks of one row of threads, at least one thread for each of `count` items.
+Grid grid_of(int64_t count);
+
 struct Plan {
   Algorithm algorithm;
   const char* reason;
-  Dim3 block, grid;
-  int64_t vector = 1;        // elements that a thread loads at a time
-  int64_t rows = 1;          // channels of the result in a tile
-  int64_t positions = 0;     // positions that a block covers in one turn
-  int64_t parts = 1;         // a reduction over (n, position) is cut into parts, added in order
-  int64_t shared_bytes = 0;  // dynamic shared memory of a block
+  Grid grid = {};
+  int64_t vector = 1;              // elements that a thread loads at a time
+  int64_t rows = 1;                // output channels (slide: positions) that a thread sums
+  int64_t slide = 1;               // positions of a channel that take the place of rows, see kernels.h
+  int64_t positions = 0;           // that a block covers in one turn; depthwise_channels: a thread
+  int64_t channels = 0, taps = 0;  // of one stage in shared memory
+  int64_t parts = 1;               // a reduction over (n, position) is cut into parts, added in order
   int64_t workspace_bytes = 0;
 };
 
@@ -45,7 +56,7 @@ struct Plan {
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device);
 // Sums depend on the parts of a reduction, so these follow from the problem and the layout alone, not from the device.
-Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x);
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype);
 // All three gradients in one pass over grad_y and x, where there is a kernel for it.
 std::optional<Plan> plan_backward(const Conv1dProblem& p, DType dtype, View grad_y, View x, bool channels_last);
 

@@ -1,0 +1,43 @@
+// From a plan to a launch: the element type of a dtype, and a grid with its errors.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <stdexcept>
+#include <string>
+
+#include "plan.h"
+
+namespace torch_conv1d::cuda {
+
+// Calls fn with a value of the element type of `dtype`.
+template <class Fn>
+void with_element(DType dtype, Fn&& fn) {
+  switch (dtype) {
+    case DType::float64:
+      return fn(double());
+    case DType::bfloat16:
+      return fn(__nv_bfloat16());
+    case DType::float16:
+      return fn(__half());
+    default:
+      return fn(float());
+  }
+}
+
+template <class... Parameters, class... Arguments>
+void launch(const Grid& grid, cudaStream_t stream, void (*kernel)(Parameters...), const Arguments&... arguments) {
+  const auto dim = [](const Dim3& d) { return dim3(unsigned(d.x), unsigned(d.y), unsigned(d.z)); };
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim(grid.blocks);
+  config.blockDim = dim(grid.threads);
+  config.dynamicSmemBytes = grid.shared_bytes;
+  config.stream = stream;
+  const cudaError_t error = cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
+  if (error != cudaSuccess)
+    throw std::runtime_error(std::string("torch_conv1d: a kernel did not start: ") + cudaGetErrorString(error));
+}
+
+}  // namespace torch_conv1d::cuda

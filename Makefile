@@ -1,6 +1,7 @@
 # make demo       set up and run the first example
 # make test       set up and run the whole test suite
 # make examples, make bench, make lint, make sanitize, make clean
+# make cuda-check [ARCHS="80 86 89 90 100 120"]   every CUDA kernel by nvcc, then on the CPU
 #
 # The set-up is a virtual environment in .venv with torch and this package, installed editable. A second
 # run reuses it; a changed source or another TORCH redoes only what depends on it.
@@ -15,10 +16,10 @@ TORCH_DONE := $(VENV)/torch-$(TORCH)
 BUILD_DONE := $(VENV)/extension-$(TORCH)
 TOOLS_DONE := $(VENV)/tools
 
-CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h')
+CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 EXAMPLES := $(wildcard examples/*.py)
 
-.PHONY: demo test examples bench lint format sanitize clean
+.PHONY: demo test examples bench lint format sanitize cuda-check clean
 .DELETE_ON_ERROR:
 
 demo: $(BUILD_DONE)
@@ -48,6 +49,10 @@ format: $(TOOLS_DONE)
 
 sanitize:
 	$(MAKE) -C tests/kernels check
+
+cuda-check:
+	$(MAKE) -C tests/cuda_shim compile $(if $(ARCHS),ARCHS="$(ARCHS)")
+	$(MAKE) -C tests/cuda_shim check
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info python/*.egg-info

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../../csrc/cpu/element.h"
+#include "../../../csrc/cpu/element.h"
 
 struct __nv_bfloat16 : torch_conv1d::cpu::BFloat16 {};
 inline float __bfloat162float(__nv_bfloat16 value) { return torch_conv1d::cpu::to_sum(value); }

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "../../csrc/cpu/element.h"
+#include "../../../csrc/cpu/element.h"
 
 struct __half : torch_conv1d::cpu::Float16 {};
 inline float __half2float(__half value) { return torch_conv1d::cpu::to_sum(value); }

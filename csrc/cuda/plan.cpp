@@ -41,7 +41,7 @@ bool is_short_depthwise(const Conv1dProblem& p) {
 }
 
 int64_t parts_of(int64_t items, int64_t blocks) {
-  return std::clamp<int64_t>(kReductionBlocks / blocks, 1, std::clamp<int64_t>(items, 1, kMostParts));
+  return std::clamp<int64_t>(kReductionBlocks / std::max<int64_t>(blocks, 1), 1, std::clamp<int64_t>(items, 1, kMostParts));
 }
 
 // Threads of a block along a row of `length` positions, 16 bytes each; a power of two, since sums are trees over it. The other threads
@@ -175,7 +175,9 @@ Plan plan_outer(const Conv1dProblem& p, DType dtype) {
   // A thread for each weight of a tile and one for the bias; the tile has all taps of some channels, or some taps of one.
   plan.taps = std::min(p.kernel_size, kOuterThreads - 1);
   plan.channels =
-      plan.taps == p.kernel_size ? std::clamp<int64_t>((kOuterThreads - 1) / p.kernel_size, 1, p.c_in_per_group()) : 1;
+      plan.taps == p.kernel_size
+          ? std::clamp<int64_t>((kOuterThreads - 1) / p.kernel_size, 1, std::max<int64_t>(p.c_in_per_group(), 1))
+          : 1;
   plan.positions = std::clamp<int64_t>(std::bit_ceil(uint64_t(p.l_out)), 32, 256);
   const auto bytes = [&] {
     const int64_t columns = outer_arguments(p, plan).columns;
@@ -240,7 +242,9 @@ Correlate correlate_arguments(const Correlation& c, const Plan& plan, View sourc
 
 Outer outer_arguments(const Conv1dProblem& p, const Plan& plan) {
   const int64_t columns = plan.positions + (plan.taps - 1) * p.dilation / p.stride;
-  const int64_t tiles = ceil_div(p.c_in_per_group(), plan.channels) * ceil_div(p.kernel_size, plan.taps);
+  // A layer without input channels still has a bias.
+  const int64_t tiles =
+      std::max<int64_t>(ceil_div(p.c_in_per_group(), plan.channels), 1) * ceil_div(p.kernel_size, plan.taps);
   return {p, int(plan.positions), int(plan.channels), int(plan.taps), columns, tiles};
 }
 

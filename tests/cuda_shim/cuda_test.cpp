@@ -52,24 +52,26 @@ void run_case(const Case& c, int type, int layout, bool channels_last, bool with
   if (plant_wrong_tail) ++p.l_out, ++p.l_in;
 
   // The kernels that take any layer also take those that plans leave to torch.
-  const auto plans = [&](const Plan& chosen, const Plan& general) {
+  const auto plans = [&](const Values& result, const Plan& chosen, const Plan& general) {
+    if (result.empty()) return std::vector<Plan>();
     const Plan& plan = chosen.algorithm == Algorithm::aten ? general : chosen;
     return with_reference ? std::vector<Plan>{plan, kReference} : std::vector<Plan>{plan};
   };
   const Plan general = plan_correlate(forward_correlation(p), dtype);
   const Plan general_input = plan_correlate(unfolded_grad_input(p), dtype);
-  for (const Plan& plan : plans(plan_forward(p, dtype, x.view(), channels_last, kDevice), general)) {
+  for (const Plan& plan : plans(c.y, plan_forward(p, dtype, x.view(), channels_last, kDevice), general)) {
     const std::string with = how + algorithm_name(plan.algorithm) + " ";
     forward(plan, p, dtype, x.view(), w.data(), b.data(), y.mutable_view(), workspace(plan).get(), nullptr);
     check(c.y, y, dtype, 0, p, with + "forward");
     forward(plan, p, dtype, x.view(), w.data(), nullptr, y.mutable_view(), workspace(plan).get(), nullptr);
     check(c.y_without_bias, y, dtype, 0, p, with + "forward without bias");
   }
-  for (const Plan& plan : plans(plan_grad_input(p, dtype, grad_y.view(), channels_last, kDevice), general_input)) {
+  for (const Plan& plan :
+       plans(c.grad_x, plan_grad_input(p, dtype, grad_y.view(), channels_last, kDevice), general_input)) {
     grad_input(plan, p, dtype, grad_y.view(), w.data(), grad_x.mutable_view(), workspace(plan).get(), nullptr);
     check(c.grad_x, grad_x, dtype, 0, p, how + algorithm_name(plan.algorithm) + " grad_input");
   }
-  for (const Plan& plan : plans(plan_grad_weight(p, dtype), plan_outer(p, dtype))) {
+  for (const Plan& plan : plans(c.grad_b, plan_grad_weight(p, dtype), plan_outer(p, dtype))) {
     const std::string with = how + algorithm_name(plan.algorithm) + " ";
     const auto run = [&](void* w_data, void* b_data) {
       grad_weight(plan, p, dtype, grad_y.view(), x.view(), w_data, b_data, workspace(plan).get(), nullptr);

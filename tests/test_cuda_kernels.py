@@ -1,7 +1,7 @@
-"""The CUDA kernels on the CPU: compiled by g++ with the headers of tests/cuda_shim, under sanitizers.
+"""The CUDA kernels on the CPU, compiled by g++ with the headers of tests/cuda_shim, under sanitizers.
 
-Threads of a block run as fibers in random order, so what these tests cannot see is the GPU itself:
-``make cuda-check`` compiles the same sources with nvcc.
+Threads of a block run as fibers in random order. What these tests cannot see is a GPU; ``make
+cuda-check`` compiles the same sources with nvcc.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ namespace {
 constexpr int64_t kL1Panel = 16 << 10;
 // Positions that make it worth while to keep a panel that small: each sum of a tile is loaded and stored once a block.
 constexpr int64_t kL1Positions = 512;
+// Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the other.
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
@@ -95,12 +96,13 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const auto bytes = [&] {
     return plan.direct ? (c.channels + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
   };
-  set_parts(1);
   if (plan.direct) {
     // Every phase passes over the source, which should then be in the L2 cache.
-    const int64_t fitting = machine.l2_bytes / 2 / (c.channels * sum_bytes) / tile * tile;
-    set_parts(ceil_div(q_total, c.phases > 1 ? std::clamp(fitting, tile, kDirectPositions) : kDirectPositions));
+    const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
+    const int64_t fitting = std::clamp(machine.l2_bytes / 2 / position_bytes / tile * tile, tile, kDirectPositions);
+    set_parts(ceil_div(q_total, c.phases > 1 ? fitting : kDirectPositions));
   } else {
+    set_parts(1);
     const int64_t whole_bytes = panel_bytes();
     // Of a transposed source, or to a transposed result, both sides want long runs: of positions and of channels.
     const int64_t least = data.unit_stride ? kL1Positions : kTransposedPositions;

@@ -33,8 +33,10 @@ constexpr int64_t kChannelSpan = 2048;
 // grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
-// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2.
-constexpr int64_t kOuterPositions = 256, kDotPositions = 1024, kTransformedPositions = 512;
+// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
+// they are, from memory that delivers long runs faster: pages of them where x has few channels.
+constexpr int64_t kOuterPositions = 256, kTransformedPositions = 512;
+constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
 // Positions from which the products saved outweigh the transformation of the sums.
 constexpr int64_t kTransformedSum = 768;
 // A small result is summed in up to kParts parts, so that threads have something to share.
@@ -164,9 +166,11 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   ReductionPlan r;
   r.lanes = lanes;
   const bool transformed = lanes == GradWeightLanes::transformed;
+  const int64_t dot_positions =
+      std::clamp(kDotElements / std::max<int64_t>(p.c_in_per_group(), 1), kLeastDotPositions, kMostDotPositions);
   const int64_t positions = transformed                                 ? kTransformedPositions
                             : lanes == GradWeightLanes::output_channels ? kOuterPositions
-                                                                        : kDotPositions;
+                                                                        : dot_positions;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
   r.length = ceil_div(ceil_div(p.l_out, r.blocks_per_sample), unit) * unit;

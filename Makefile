@@ -26,8 +26,9 @@ EXAMPLES := $(wildcard examples/*.py)
 demo: $(BUILD_DONE)
 	$(BIN)/python examples/01_quickstart.py
 
+# The processes of pytest share the cores: a thread that waits should not spin.
 test: $(BUILD_DONE) $(TOOLS_DONE)
-	$(BIN)/python -m pytest -q -n auto
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto
 
 examples: $(BUILD_DONE) $(TOOLS_DONE)
 	@for example in $(EXAMPLES); do echo "--- $$example"; $(BIN)/python $$example || exit 1; done

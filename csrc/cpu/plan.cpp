@@ -32,7 +32,7 @@ constexpr int64_t kChannelSpan = 2048;
 
 // grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
-constexpr int64_t kOuterChannels = 8, kDotWeights = 96, kDotLength = 256;
+constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 512;

@@ -240,6 +240,9 @@ EDGES = tuple(
         n4_ci13_co25_l31_k5_s2_p2_d1_g1
         n64_ci2_co3_l5_k3_s1_p1_d1_g1
         n40_ci3_co3_l9_k3_s1_p1_d1_g3
+        n20_ci5_co9_l7_k3_s1_p1_d1_g1
+        n50_ci4_co3_l13_k4_s3_p5x2_d2_g1_reflect
+        n37_ci6_co8_l20_k5_s1_p3x0_d1_g2_circular
         """.split(),
     )
 )

@@ -39,6 +39,8 @@ UNPADDED = tuple(
         n2_ci12_co18_l100_k6_s4_p0_d1_g6
         n1_ci2_co2_l2100_k5_s1_p0_d1_g2
         n1_ci2_co3_l4300_k3_s2_p0_d1_g1
+        n35_ci6_co10_l28_k3_s2_p0_d2_g2
+        n70_ci20_co9_l12_k3_s1_p0_d1_g1
         """.split(),
     )
 )

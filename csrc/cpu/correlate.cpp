@@ -6,6 +6,8 @@
 //     for a few row tiles at a time, for each sample, for each phase:
 //       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers
 //       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
+//
+// Of short rows, the samples that stand side by side in a panel are one sample of all this: gathered before, scattered after.
 #include "correlate.h"
 
 #include <algorithm>
@@ -51,7 +53,6 @@ class CorrelateCall {
         c_(c),
         source_(source),
         out_(out),
-        in_place_(std::is_same_v<E, T> && c.phases == 1 && out.stride_l == 1 && c.fold_left + c.fold_right == 0),
         plan_(plan_correlation(
             c,
             sizeof(T),
@@ -61,7 +62,9 @@ class CorrelateCall {
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(!plan_.pack_weights || (c.rows == 1 && c.phases == 1)),
         packed_weights_(!stored_ || c.rows == 1),
-        unit_step_(c.unit_step()),
+        together_(layout_.width > 1),
+        in_place_(c.phases == 1 && (together_ || (std::is_same_v<E, T> && out.stride_l == 1))),
+        unit_step_(together_ ? 0 : c.unit_step()),
         joined_(joined_phases()),
         packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
         weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
@@ -136,7 +139,8 @@ class CorrelateCall {
         : call_(call),
           c_(call.c_),
           n0_(n0),
-          samples_(std::min(call.plan_.n_block, c_.n - n0)),
+          width_(call.layout_.width),
+          samples_(ceil_div(std::min(call.plan_.n_block, c_.n - n0), width_)),
           group0_(group0),
           groups_(std::min(call.plan_.group_block, c_.groups - group0)),
           tile0_(tile0),
@@ -147,19 +151,76 @@ class CorrelateCall {
           result_row_(call.layout_.padded(call.plan_.q_block)),
           phases_held_(std::min(kPhasesHeld, c_.phases)),
           chunk_(chunk_of_tiles()),
-          result_(call.in_place_ ? 0 : chunk_ * rows_of_tile() * result_row_) {}
+          result_(call.in_place_ && ranges_.size() == 1 ? 0 : chunk_ * rows_of_tile() * result_row_),
+          gathered_(call.together_ ? groups_ * c_.channels * c_.source_length * width_ : 0),
+          scattered_row_(c_.phases == 1 ? result_row_ : c_.out_length * width_),
+          scattered_(call.together_ ? chunk_ * rows_of_tile() / phases_held_ * scattered_row_ : 0) {}
 
     void run() const {
-      for (const Span& span : spans_)
-        for (int64_t n = 0; n < samples_ && span.packed; ++n)
-          pack_panel<E>(
-              c_, call_.layout_, call_.copy_, call_.source_, n0_ + n, group0_ * c_.channels, groups_ * c_.channels,
-              span.q0, span.q_len, panel(span, n));
+      for (int64_t n = 0; n < samples_; ++n)
+        if (call_.together_)
+          pack<T>(call_.copy_sums_, gather(n), 0, 0, n);
+        else
+          pack<E>(call_.copy_, call_.source_, n0_ + n, group0_ * c_.channels, n);
       for (int64_t first = 0; first < groups_ * tiles_; first += chunk_)
         for (int64_t n = 0; n < samples_; ++n) run_chunk(first, std::min(first + chunk_, groups_ * tiles_), n);
     }
 
    private:
+    template <class S>
+    void pack(const CopyKernels<S>& copy, View source, int64_t source_n, int64_t channel, int64_t n) const {
+      for (const Span& span : spans_)
+        if (span.packed)
+          pack_panel<S>(
+              c_, call_.layout_, copy, source, source_n, channel, groups_ * c_.channels, span.q0, span.q_len,
+              panel(span, n));
+    }
+
+    // The samples that stand side by side as sample n of the item.
+    int64_t first_of(int64_t n) const { return n0_ + n * width_; }
+    int64_t count_of(int64_t n) const { return std::min(width_, c_.n - first_of(n)); }
+
+    // Their channels and positions, in the order that they have in memory.
+    View gather(int64_t n) const {
+      const View& v = call_.source_;
+      const int64_t channels = groups_ * c_.channels, length = c_.source_length;
+      const bool by_channel = v.stride_l <= v.stride_c;
+      const E* from = static_cast<const E*>(v.data) + first_of(n) * v.stride_n + group0_ * c_.channels * v.stride_c;
+      const int64_t stride_c = (by_channel ? length : 1) * width_, stride_l = (by_channel ? 1 : channels) * width_;
+      T* to = gathered_.data();
+      if (by_channel)
+        for_each_run(v.stride_c == length * v.stride_l, channels, length, [&](int64_t c, int64_t count) {
+          call_.copy_.in(
+              {to + c * stride_c, 1, width_, from + c * v.stride_c, v.stride_n, v.stride_l, count_of(n), count});
+        });
+      else
+        for_each_run(v.stride_l == channels * v.stride_c, length, channels, [&](int64_t l, int64_t count) {
+          call_.copy_.in(
+              {to + l * stride_l, 1, width_, from + l * v.stride_l, v.stride_n, v.stride_c, count_of(n), count});
+        });
+      return {to, 0, stride_c, stride_l};
+    }
+
+    // The reverse for `rows` rows of the result, whose first is `out` of the first sample.
+    void scatter(int64_t n, int64_t rows, E* out) const {
+      const MutableView& v = call_.out_;
+      const int64_t length = c_.out_length;
+      for_each_run(
+          v.stride_c == length * v.stride_l && scattered_row_ == length * width_, rows, length,
+          [&](int64_t r, int64_t count) {
+            call_.copy_.out(
+                {out + r * v.stride_c, v.stride_n, v.stride_l, &scattered_[r * scattered_row_], 1, width_, count_of(n),
+                 count});
+          });
+    }
+
+    // Calls fn(run, elements) for every run of `length`, or once for all of them, where they follow each other.
+    template <class Fn>
+    static void for_each_run(bool follow, int64_t runs, int64_t length, Fn&& fn) {
+      if (follow) fn(0, runs * length);
+      for (int64_t run = 0; run < runs && !follow; ++run) fn(run, length);
+    }
+
     // The block itself, then the positions outside the result that fold back into it.
     std::vector<Range> ranges_of_block(int64_t q0) {
       std::vector<Range> ranges;
@@ -193,7 +254,7 @@ class CorrelateCall {
 
     int64_t chunk_of_tiles() const {
       const int64_t tile_bytes = rows_of_tile() * result_row_ * int64_t(sizeof(T));
-      if (call_.in_place_)
+      if (call_.in_place_ && !call_.together_)
         return c_.rows == 1 ? groups_ * tiles_
                             : 1;  // tiles of many rows keep their weights in the cache for all samples
       return std::clamp<int64_t>(kResultBytes / tile_bytes, 1, groups_ * tiles_);
@@ -232,14 +293,35 @@ class CorrelateCall {
 
     void run_chunk(int64_t first, int64_t last, int64_t n) const {
       const int64_t row0 = first_row(first), rows = first_row(last - 1) + row_count(last - 1) - row0;
+      E* out = static_cast<E*>(call_.out_.data) + first_of(n) * call_.out_.stride_n + row0 * call_.out_.stride_c;
+      if (!call_.together_) {
+        write<E>(first, last, rows, n, out, call_.out_.stride_c, call_.out_.stride_l, call_.copy_);
+        return;
+      }
+      write<T>(first, last, rows, n, scattered_.data(), scattered_row_, width_, call_.copy_sums_);
+      scatter(n, rows, out);
+    }
+
+    // Sample n of `rows` rows, those of tiles [first, last), as elements O.
+    template <class O>
+    void write(
+        int64_t first,
+        int64_t last,
+        int64_t rows,
+        int64_t n,
+        O* out,
+        int64_t stride_c,
+        int64_t stride_l,
+        const CopyKernels<O>& copy) const {
       const Range& block = ranges_[0];
-      E* out = static_cast<E*>(call_.out_.data) + (n0_ + n) * call_.out_.stride_n + row0 * call_.out_.stride_c;
-      if constexpr (std::is_same_v<E, T>)
+      const std::vector<T> outside = compute_outside(first, last, rows, n);
+      if constexpr (std::is_same_v<O, T>)
         if (call_.in_place_) {
-          compute(first, last, 0, block, n, out + block.q0, call_.out_.stride_c, block.q_len);
+          T* to = out + block.q0 * stride_l;
+          compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
+          fold_back(outside, 0, rows, to, stride_c);
           return;
         }
-      const std::vector<T> outside = compute_outside(first, last, rows, n);
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
         for (int64_t phase = phase0; phase < phase0 + phases; phase += call_.joined_[phase]) {
@@ -248,38 +330,53 @@ class CorrelateCall {
           fold_back(outside, phase, rows, result, out_row);
         }
         if (c_.phases == 1)
-          call_.copy_.out(
-              {out + block.begin * call_.out_.stride_l, call_.out_.stride_c, call_.out_.stride_l, result_.data(),
-               result_row_, 1, rows, block.end - block.begin});
+          copy.out(
+              {out + block.begin * stride_l, stride_c, stride_l, result_.data(), result_row_, 1, rows,
+               block.end - block.begin});
         else
           for (int64_t r = 0; r < rows; ++r)
-            interleave(result_.data() + r * out_row, result_row_, phase0, phases, block, out + r * call_.out_.stride_c);
+            interleave(result_.data() + r * out_row, phase0, phases, block, out + r * stride_c, stride_l, copy);
       }
     }
 
     // Every phases-th position of the block from `begin` on comes from the first of `count` rows, the next from the second.
-    void interleave(const T* from, int64_t from_row, int64_t begin, int64_t count, const Range& block, E* out) const {
-      const int64_t stride = call_.out_.stride_l, step = c_.phases, positions = block.end - block.begin;
+    template <class O>
+    void interleave(
+        const T* from,
+        int64_t begin,
+        int64_t count,
+        const Range& block,
+        O* out,
+        int64_t stride_l,
+        const CopyKernels<O>& copy) const {
+      const int64_t step = c_.phases, positions = block.end - block.begin;
       const int64_t whole = positions / step, left = std::clamp<int64_t>(positions % step - begin, 0, count);
-      out += (block.begin + begin) * stride;
-      call_.copy_.out({out, stride, step * stride, from, from_row, 1, count, whole});
-      call_.copy_.out({out + whole * step * stride, stride, 1, from + whole, from_row, 1, left, 1});
+      out += (block.begin + begin) * stride_l;
+      if (call_.together_) {
+        for (int64_t i = 0; i < count; ++i)
+          copy.out({out + i * width_, step * width_, 1, from + i * result_row_, width_, 1, whole + (i < left), width_});
+        return;
+      }
+      copy.out({out, stride_l, step * stride_l, from, result_row_, 1, count, whole});
+      copy.out({out + whole * step * stride_l, stride_l, 1, from + whole, result_row_, 1, left, 1});
     }
 
-    // One sum for each (position outside, row), in the order of ranges_.
+    // One sum for each (position outside, row, sample side by side), in the order of ranges_.
     std::vector<T> compute_outside(int64_t first, int64_t last, int64_t rows, int64_t n) const {
       std::vector<T> sums;
       for (size_t i = 1; i < ranges_.size(); ++i) {
         const Range& range = ranges_[i];
         const size_t base = sums.size();
-        sums.resize(base + size_t((range.end - range.begin) * rows));
+        sums.resize(base + size_t((range.end - range.begin) * rows * width_));
         for (int64_t phase = 0; phase < c_.phases; ++phase) {
           compute(first, last, phase, range, n, result_.data(), result_row_, result_row_);
           for (int64_t q = 0; q < range.q_len; ++q) {
             const int64_t position = (range.q0 + q) * c_.phases + phase;
             if (position < range.begin || position >= range.end) continue;
             for (int64_t r = 0; r < rows; ++r)
-              sums[base + size_t((position - range.begin) * rows + r)] = result_[r * result_row_ + q];
+              std::copy_n(
+                  &result_[r * result_row_ + q * width_], width_,
+                  &sums[base + size_t(((position - range.begin) * rows + r) * width_)]);
           }
         }
       }
@@ -289,10 +386,12 @@ class CorrelateCall {
     void fold_back(const std::vector<T>& outside, int64_t phase, int64_t rows, T* result, int64_t result_row) const {
       const T* sum = outside.data();
       for (size_t i = 1; i < ranges_.size(); ++i)
-        for (int64_t position = ranges_[i].begin; position < ranges_[i].end; ++position, sum += rows) {
+        for (int64_t position = ranges_[i].begin; position < ranges_[i].end; ++position, sum += rows * width_) {
           const int64_t target = padded_source(position, c_.out_length, c_.fold);
           if (target % c_.phases != phase) continue;
-          for (int64_t r = 0; r < rows; ++r) result[r * result_row + target / c_.phases - ranges_[0].q0] += sum[r];
+          T* to = result + (target / c_.phases - ranges_[0].q0) * width_;
+          for (int64_t r = 0; r < rows; ++r)
+            for (int64_t m = 0; m < width_; ++m) to[r * result_row + m] += sum[r * width_ + m];
         }
     }
 
@@ -321,24 +420,24 @@ class CorrelateCall {
         args.init = call_.inits_ ? call_.inits_ + row : nullptr;
         for (size_t i = range.first_span; i < range.last_span; ++i) {
           const Span& span = spans_[i];
-          const int64_t done = span.q0 - range.q0;
+          const int64_t done = (span.q0 - range.q0) * width_;
           set_source(span, n, tile / tiles_, tap0, args);
           T* to = out + (row - first_row(first)) * out_row + done;
-          compute_span(args, rows * joined, span.q_len, to, joined > 1 ? result_row_ : out_row, room - done);
+          compute_span(args, rows * joined, span.q_len * width_, to, joined > 1 ? result_row_ : out_row, room - done);
         }
       }
     }
 
-    // q_len positions of `rows` rows.
+    // `count` positions (of samples side by side, each) of `rows` rows.
     void compute_span(
-        CorrelateArgs<T>& args, int64_t rows, int64_t q_len, T* out, int64_t out_row, int64_t room) const {
+        CorrelateArgs<T>& args, int64_t rows, int64_t count, T* out, int64_t out_row, int64_t room) const {
       const auto& kernels = call_.kernels_;
       const int64_t lanes = kernels.lanes, most = call_.packed_weights_ ? kernels.correlate_vectors[rows] : 1;
-      for (int64_t i = 0; i < q_len;) {
-        // Equal tiles: a narrow one at the end would have too few sums to hide the latency of an addition.
-        const int64_t left = ceil_div(q_len - i, lanes), vectors = ceil_div(left, ceil_div(left, most));
+      for (int64_t i = 0; i < count;) {
+        // Tiles whose widths differ by one: a narrow one would have too few sums to hide the latency of an addition.
+        const int64_t left = ceil_div(count - i, lanes), parts = ceil_div(left, most), vectors = ceil_div(left, parts);
         const int64_t width = vectors * lanes;
-        const int64_t tiles = std::max<int64_t>((q_len - i) / width, 1);
+        const int64_t tiles = std::clamp<int64_t>((count - i) / width, 1, left - parts * (vectors - 1));
         const auto kernel = rows == 1               ? kernels.fir[call_.unit_step_ + 1][vectors]
                             : call_.packed_weights_ ? kernels.correlate[rows][vectors]
                                                     : kernels.correlate_stored[rows];
@@ -349,7 +448,7 @@ class CorrelateCall {
         args.out_row = fits ? out_row : width;
         kernel(args);
         if (!fits)
-          for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, q_len - i, out + r * out_row + i);
+          for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, count - i, out + r * out_row + i);
         args.x += tiles * width;
         i += tiles * width;
       }
@@ -357,13 +456,16 @@ class CorrelateCall {
 
     const CorrelateCall& call_;
     const Correlation& c_;
-    const int64_t n0_, samples_, group0_, groups_, tile0_, tiles_;
+    const int64_t n0_, width_, samples_, group0_, groups_, tile0_, tiles_;
     std::vector<Span> spans_;  // of all ranges
     const std::vector<Range> ranges_;
     const int64_t panel_size_;
     const Scratch<T> panels_;
     const int64_t result_row_, phases_held_, chunk_;
     const Scratch<T> result_;
+    const Scratch<T> gathered_;
+    const int64_t scattered_row_;
+    const Scratch<T> scattered_;
   };
 
   const ArithmeticKernels<T>& kernels_;
@@ -372,11 +474,13 @@ class CorrelateCall {
   const Correlation c_;
   const View source_;
   const MutableView out_;
-  const bool in_place_;
   const CorrelationPlan plan_;
   const PanelLayout& layout_;
   const bool stored_;          // the weights are read where the caller has them
   const bool packed_weights_;  // they are in the packed order
+  const bool together_;        // samples stand side by side
+  const bool
+      in_place_;  // tiles write to rows of the result (of those that are scattered, where samples stand together)
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
   const Scratch<T> packed_;

@@ -58,6 +58,7 @@ void explain_correlation(
       << name << ".blocks: n " << plan.n_block << ", groups " << plan.group_block << ", positions "
       << plan.q_block * c.phases << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
       << name << ".reason: ";
+  if (plan.layout.width > 1) out << "rows are short, so " << plan.layout.width << " samples stand side by side; ";
   if (c.rows == 1)
     out << "one row a group" << (c.unit_step() ? ": taps share the loads of a tile" : "");
   else

@@ -18,7 +18,8 @@ void zero_columns(T* panel, int64_t row, int64_t rows, int64_t columns) {
 
 }  // namespace
 
-PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : row(0), lanes(lanes_) {
+PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, int64_t width_)
+    : lanes(lanes_), width(width_) {
   phase_begin.assign(c.phases + 1, 0);
   for (int64_t k = 0; k < c.taps; ++k) ++phase_begin[c.phase(k) + 1];
   for (int64_t p = 0; p < c.phases; ++p) phase_begin[p + 1] += phase_begin[p];
@@ -45,15 +46,15 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
     Tap& tap = taps[j];
-    const bool shares =
-        j && tap.residue == taps[j - 1].residue && (tap.offset - taps[j - 1].offset) / c.source_stride <= padded(q_len);
+    const bool shares = j && tap.residue == taps[j - 1].residue &&
+                        (tap.offset - taps[j - 1].offset) / c.source_stride * width <= padded(q_len);
     if (!shares) segments.push_back({tap.offset, 0, 0});
     tap.segment = segments.size() - 1;
     segments.back().extra = (tap.offset - segments.back().offset) / c.source_stride;
     longest = std::max(longest, segments.back().extra);
   }
   // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
-  segment_spacing = (padded(q_len) + longest + kAlignment - 1) / kAlignment * kAlignment;
+  segment_spacing = (padded(q_len) + longest * width + kAlignment - 1) / kAlignment * kAlignment;
   if (segment_spacing % 512 == 0) segment_spacing += kAlignment;
   std::vector<size_t> order(segments.size());
   std::iota(order.begin(), order.end(), 0);
@@ -62,7 +63,7 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_) : 
   tap_at.resize(c.taps);
   for (const Tap& tap : taps) {
     const Segment& segment = segments[tap.segment];
-    tap_at[tap.index] = segment.base + (tap.offset - segment.offset) / c.source_stride;
+    tap_at[tap.index] = segment.base + (tap.offset - segment.offset) / c.source_stride * width;
   }
   std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.base < b.base; });
   // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.
@@ -83,7 +84,7 @@ void pack_panel(
     int64_t q_len,
     SumOf<E>* panel) {
   const E* from = static_cast<const E*>(source.data) + n * source.stride_n + first_channel * source.stride_c;
-  const int64_t stride = c.source_stride, first = q0 * stride;
+  const int64_t stride = c.source_stride, first = q0 * stride, width = layout.width;
   // Columns [begin, end) of a segment lie inside the source.
   const auto begin_of = [&](const Segment& s) {
     return std::clamp<int64_t>(ceil_div(-(first + s.offset), stride), 0, q_len + s.extra);
@@ -101,7 +102,7 @@ void pack_panel(
       ++after;
     } while (after < layout.segments.size() && after - i < size_t(stride) &&
              layout.segments[after].offset == layout.segments[after - 1].offset + 1);
-    const bool together = after - i > 1 && common_begin < common_end;
+    const bool together = width == 1 && after - i > 1 && common_begin < common_end;
     if (together)
       for (int64_t channel = 0; channel < channels; ++channel)
         copy.in(
@@ -115,17 +116,19 @@ void pack_panel(
       const int64_t begin = begin_of(segment), end = end_of(segment);
       SumOf<E>* to = panel + segment.base;
       const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
-        if (columns > 0)
+        // Samples side by side are neighbours, and so are positions where there is no stride.
+        const int64_t step = stride * source.stride_l, neighbours = width == 1 || step == width ? columns : 1;
+        for (int64_t done = 0; done < columns; done += neighbours)
           copy.in(
-              {to + column, layout.row, 1, from + position * source.stride_l, source.stride_c, stride * source.stride_l,
-               channels, columns});
+              {to + (column + done) * width, layout.row, 1, from + position * source.stride_l + done * step,
+               source.stride_c, width == 1 ? step : 1, channels, neighbours * width});
       };
       const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
       copy_columns(begin, start + begin * stride, done_begin - begin);
       copy_columns(done_end, start + done_end * stride, end - done_end);
       if (c.source_padding == PaddingMode::zeros) {
-        zero_columns(to, layout.row, channels, begin);
-        zero_columns(to + end, layout.row, channels, count - end);
+        zero_columns(to, layout.row, channels, begin * width);
+        zero_columns(to + end * width, layout.row, channels, (count - end) * width);
       } else {
         const auto copy_outside = [&](int64_t column) {
           copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
@@ -133,9 +136,9 @@ void pack_panel(
         const int64_t padded_end = std::clamp(ceil_div(c.source_end - start, stride), end, count);
         for (int64_t column = 0; column < begin; ++column) copy_outside(column);
         for (int64_t column = end; column < padded_end; ++column) copy_outside(column);
-        zero_columns(to + padded_end, layout.row, channels, count - padded_end);
+        zero_columns(to + padded_end * width, layout.row, channels, (count - padded_end) * width);
       }
-      zero_columns(to + count, layout.row, channels, layout.padded(q_len) - q_len);
+      zero_columns(to + count * width, layout.row, channels, layout.padded(q_len) - q_len * width);
     }
   }
 }

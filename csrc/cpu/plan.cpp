@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "../division.h"
 #include "toom_cook.h"
@@ -18,8 +19,11 @@ constexpr int64_t kL1Positions = 512;
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
-// Up to this many samples of one vector of positions each, packing the weights costs more than it saves.
-constexpr int64_t kUnpackedSamples = 4;
+// Up to this many vectors of positions in all, packing the weights costs more than it saves.
+constexpr int64_t kUnpackedVectors = 4;
+// Rows shorter than this (twice this, if they have a halo) leave too many lanes of their last vector idle, and take longer to
+// pack than to gather. Of so many samples side by side, a position is a cache line.
+constexpr int64_t kShortRow = 64, kSamplesTogether = 16;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
 constexpr int64_t kDirectProducts = 16;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
@@ -56,6 +60,21 @@ struct DirectReads {
   }
 };
 
+// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
+// taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
+int64_t samples_together(
+    const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
+  const int64_t q_total = c.q_total();
+  if (c.n <= 1 || q_total == 0 || q_total >= (c.taps > 1 ? 2 : 1) * kShortRow ||
+      c.source_length > 2 * q_total * c.source_stride + kShortRow)
+    return 1;
+  const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
+  const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
+  const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
+  const uint64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
+  return ceil_div(c.n, ceil_div(c.n, int64_t(std::bit_floor(most))));
+}
+
 }  // namespace
 
 int64_t l2_cache_bytes() {
@@ -73,14 +92,16 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   CorrelationPlan plan;
   plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
-  // Weights that meet a few vectors of positions in all are read where they are.
-  plan.pack_weights = c.phases > 1 || c.out_length > machine.lanes || c.n > kUnpackedSamples;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const int64_t q_total = c.q_total();
   const int64_t tile = machine.lanes * machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)];
   const DirectReads direct(c, data, machine.lanes);
   plan.direct = direct.worth;
+  const int64_t width = plan.direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
+  // Weights that meet a few vectors of positions in all are read where they are.
+  plan.pack_weights =
+      c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > kUnpackedVectors;
 
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
   const auto part = [&](int64_t parts) {
@@ -92,7 +113,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     parts = count;
     plan.q_block = part(parts);
     plan.panel_length = plan.direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
-    plan.layout = PanelLayout(c, plan.panel_length, machine.lanes);
+    plan.layout = PanelLayout(c, plan.panel_length, machine.lanes, width);
   };
   const auto panel_bytes = [&] { return std::max<int64_t>(c.channels * plan.layout.row * sum_bytes, 1); };
   const auto bytes = [&] {
@@ -103,6 +124,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
     const int64_t fitting = std::clamp(machine.l2_bytes / 2 / position_bytes / tile * tile, tile, kDirectPositions);
     set_parts(ceil_div(q_total, c.phases > 1 ? fitting : kDirectPositions));
+  } else if (width > 1) {
+    plan.q_block = plan.panel_length = q_total;
+    plan.layout = PanelLayout(c, q_total, machine.lanes, width);
   } else {
     set_parts(1);
     const int64_t whole_bytes = panel_bytes();
@@ -123,6 +147,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)
     plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (bytes() * c.groups), 1, std::max<int64_t>(c.n, 1));
+  plan.n_block *= width;
   plan.tile_block = plan.row_tiles;
 
   // Enough items for every thread to get an equal share of them: give up sharing first, then split positions, then rows.
@@ -131,9 +156,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
            ceil_div(plan.row_tiles, plan.tile_block);
   };
   const int64_t wanted = threads > 1 ? 8 * threads : 1;
-  while (items() < wanted && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
+  while (items() < wanted && plan.n_block > width) plan.n_block = ceil_div(plan.n_block / 2, width) * width;
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (items() < wanted && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
+  while (items() < wanted && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
   while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   return plan;
 }

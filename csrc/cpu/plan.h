@@ -31,8 +31,8 @@ Machine machine_with(const ArithmeticKernels<T>& kernels) {
           kernels.channel_vectors, l2_cache_bytes(),       num_threads()};
 }
 
-// Blocks of one forward or grad_input call. An item of work covers n_block samples, group_block groups, q_block
-// positions (of every phase) and tile_block row tiles of each group.
+// Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side in
+// each panel), group_block groups, q_block positions (of every phase) and tile_block row tiles of each group.
 struct CorrelationPlan {
   int64_t row_tiles;  // of a group; their heights differ by one at most
   int64_t n_block, group_block, q_block, tile_block;

@@ -1,6 +1,6 @@
 // forward and grad_input: the block loops around the correlate and fir tiles.
 //
-//   pack the weights once: [group][row tile][phase][channel][tap][row of the tile]
+//   pack the weights, of as many row tiles as are held at a time (packed_weights.h)
 //   for every item (samples, groups, positions, row tiles), in parallel:
 //     pack panels of the source for each sample (of few rows a group: only where the source ends)
 //     for a few row tiles at a time, for each sample, for each phase:
@@ -17,6 +17,7 @@
 #include "../division.h"
 #include "../padding.h"
 #include "dispatch.h"
+#include "packed_weights.h"
 #include "panel.h"
 #include "parallel.h"
 #include "plan.h"
@@ -28,8 +29,6 @@ namespace {
 
 // Results that are not written in place are collected up to this size, so that a transposition finds several rows.
 constexpr int64_t kResultBytes = 32 << 10;
-// Phases of a stride that are interleaved together.
-constexpr int64_t kPhasesHeld = 8;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 
@@ -65,86 +64,57 @@ class CorrelateCall {
         together_(layout_.width > 1),
         in_place_(c.phases == 1 && (together_ || (std::is_same_v<E, T> && out.stride_l == 1))),
         unit_step_(together_ ? 0 : c.unit_step()),
-        joined_(joined_phases()),
-        packed_(stored_ ? 0 : c.groups * c.rows * c.channels * c.taps),
-        weights_(stored_ ? static_cast<const T*>(w) : packed_.data()),
-        inits_(static_cast<const T*>(bias)) {
-    if (!stored_) pack_weights(static_cast<const T*>(w));
+        joined_(joined_phases<T>(c, layout_, kernels_.correlate_rows)),
+        packed_(c_, plan_, joined_, copy_sums_, stored_ ? nullptr : static_cast<const T*>(w)),
+        stored_weights_(static_cast<const T*>(w)),
+        inits_(static_cast<const T*>(bias)) {}
+
+  void run() {
+    if (stored_) return run_items({0, c_.groups, 0, plan_.row_tiles});
+    for (int64_t group = 0; group < c_.groups; group += plan_.held_groups)
+      for (int64_t tile = 0; tile < plan_.row_tiles; tile += plan_.held_tiles) {
+        const RowTiles part{
+            group, std::min(plan_.held_groups, c_.groups - group), tile,
+            std::min(plan_.held_tiles, plan_.row_tiles - tile)};
+        packed_.pack(part);
+        run_items(part);
+      }
   }
 
-  void run() const {
-    const int64_t tile_blocks = ceil_div(plan_.row_tiles, plan_.tile_block);
+ private:
+  void run_items(const RowTiles& part) const {
+    const int64_t tile_blocks = ceil_div(part.tiles, plan_.tile_block);
     const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block);
-    const int64_t group_blocks = ceil_div(c_.groups, plan_.group_block);
+    const int64_t group_blocks = ceil_div(part.groups, plan_.group_block);
     const int64_t items = ceil_div(c_.n, plan_.n_block) * group_blocks * q_blocks * tile_blocks;
     parallel_for(items, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         int64_t rest = item;
-        const int64_t tile0 = rest % tile_blocks * plan_.tile_block;
+        const int64_t tile = rest % tile_blocks * plan_.tile_block;
         const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan_.q_block;
-        const int64_t group0 = (rest /= q_blocks) % group_blocks * plan_.group_block;
+        const int64_t group = (rest /= q_blocks) % group_blocks * plan_.group_block;
         const int64_t n0 = rest / group_blocks * plan_.n_block;
-        Item(*this, n0, group0, q0, tile0).run();
+        const RowTiles block{
+            part.group0 + group, std::min(plan_.group_block, part.groups - group), part.tile0 + tile,
+            std::min(plan_.tile_block, part.tiles - tile)};
+        Item(*this, n0, block, q0).run();
       }
     });
-  }
-
- private:
-  void pack_weights(const T* w) const {
-    parallel_for(c_.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
-        const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-        T* to = packed_.data() + (group * c_.rows + row0) * c_.channels * c_.taps;
-        if (c_.phases == 1 && c_.w_channel == c_.taps) {  // the weights of a row follow each other in the packed order
-          copy_sums_.in(
-              {to, 1, rows, w + group * c_.w_group + row0 * c_.w_row, c_.w_row, 1, rows, c_.channels * c_.taps});
-          continue;
-        }
-        for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase])
-          for (int64_t channel = 0; channel < c_.channels; ++channel) {
-            const T* from = w + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
-            for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
-              for (int64_t p = phase; p < phase + joined_[phase]; ++p)
-                for (int64_t r = 0; r < rows; ++r)
-                  *to++ = from[r * c_.w_row + layout_.tap_order[layout_.phase_begin[p] + t]];
-          }
-      }
-    });
-  }
-
-  // How many phases from each on become the rows of one tile. Where a group has one row, they share the loads of the source
-  // if their taps have the same offsets; in up to kFirShift taps, correlate and fir have the same order.
-  std::vector<int64_t> joined_phases() const {
-    std::vector<int64_t> joined(size_t(c_.phases), 1);
-    if (c_.rows > 1 || c_.fold_left + c_.fold_right > 0) return joined;
-    for (int64_t phase = 0; phase < c_.phases; phase += joined[phase]) {
-      const auto offsets = layout_.tap_offset.begin() + layout_.phase_begin[phase];
-      const int64_t taps = layout_.phase_taps(phase);
-      const int64_t end =
-          std::min({c_.phases, phase / kPhasesHeld * kPhasesHeld + kPhasesHeld, phase + kernels_.correlate_rows});
-      const auto joins = [&](int64_t p) {
-        return layout_.phase_taps(p) == taps &&
-               std::equal(offsets, offsets + taps, layout_.tap_offset.begin() + layout_.phase_begin[p]);
-      };
-      while (taps <= kFirShift<T> && phase + joined[phase] < end && joins(phase + joined[phase])) ++joined[phase];
-    }
-    return joined;
   }
 
   // One item of work; a thread runs several, one after another.
   class Item {
    public:
-    Item(const CorrelateCall& call, int64_t n0, int64_t group0, int64_t q0, int64_t tile0)
+    Item(const CorrelateCall& call, int64_t n0, const RowTiles& block, int64_t q0)
         : call_(call),
           c_(call.c_),
           n0_(n0),
           width_(call.layout_.width),
           samples_(ceil_div(std::min(call.plan_.n_block, c_.n - n0), width_)),
-          group0_(group0),
-          groups_(std::min(call.plan_.group_block, c_.groups - group0)),
-          tile0_(tile0),
-          tiles_(std::min(call.plan_.tile_block, call.plan_.row_tiles - tile0)),
+          group0_(block.group0),
+          groups_(block.groups),
+          tile0_(block.tile0),
+          tiles_(block.tiles),
           ranges_(ranges_of_block(q0)),
           panel_size_(groups_ * c_.channels * call.layout_.row),
           panels_((spans_.back().packed_before + spans_.back().packed) * samples_ * panel_size_),
@@ -415,8 +385,8 @@ class CorrelateCall {
       const int64_t joined = call_.joined_[phase];
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
-        args.w = call_.weights_ + (call_.packed_weights_ ? row * c_.channels * c_.taps + tap0 * c_.channels * rows
-                                                         : row / c_.rows * c_.w_group + row % c_.rows * c_.w_row);
+        args.w = call_.stored_ ? call_.stored_weights_ + row / c_.rows * c_.w_group + row % c_.rows * c_.w_row
+                               : call_.packed_.of(row, rows, tap0);
         args.init = call_.inits_ ? call_.inits_ + row : nullptr;
         for (size_t i = range.first_span; i < range.last_span; ++i) {
           const Span& span = spans_[i];
@@ -483,8 +453,8 @@ class CorrelateCall {
       in_place_;  // tiles write to rows of the result (of those that are scattered, where samples stand together)
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
-  const Scratch<T> packed_;
-  const T* const weights_;
+  PackedWeights<T> packed_;
+  const T* const stored_weights_;
   const T* const inits_;
 };
 

@@ -17,6 +17,9 @@ constexpr int64_t kL1Panel = 16 << 10;
 constexpr int64_t kL1Positions = 512;
 // Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the other.
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
+// Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
+// weights enough to meet every element of it a thousand times.
+constexpr int64_t kHeldBytes = 2 << 20;
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
@@ -140,15 +143,21 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     }
   }
 
+  // In equal parts, of whole groups or of row tiles of a single one.
+  const int64_t tile_weights = ceil_div(c.rows, plan.row_tiles) * c.channels * c.taps;
+  const int64_t held = std::max<int64_t>(kHeldBytes / std::max<int64_t>(tile_weights * sum_bytes, 1), 1);
+  const int64_t most_groups = std::clamp<int64_t>(held / plan.row_tiles, 1, c.groups);
+  plan.held_tiles = ceil_div(plan.row_tiles, ceil_div(plan.row_tiles, held));
+
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
   const int64_t group_bytes = plan.direct ? kDirectBytes : data.unit_stride ? kL1Panel : kTransposedBytes;
-  plan.group_block = std::clamp<int64_t>(group_bytes / bytes(), 1, c.groups);
+  plan.group_block = std::clamp<int64_t>(group_bytes / bytes(), 1, most_groups);
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)
     plan.n_block = std::clamp<int64_t>(machine.l2_bytes / 2 / (bytes() * c.groups), 1, std::max<int64_t>(c.n, 1));
   plan.n_block *= width;
-  plan.tile_block = plan.row_tiles;
+  plan.tile_block = plan.held_tiles;
 
   // Enough items for every thread to get an equal share of them: give up sharing first, then split positions, then rows.
   const auto items = [&] {
@@ -160,6 +169,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
   while (items() < wanted && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
   while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  plan.held_groups = most_groups / plan.group_block * plan.group_block;
   return plan;
 }
 

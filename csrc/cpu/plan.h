@@ -37,6 +37,8 @@ struct CorrelationPlan {
   int64_t row_tiles;  // of a group; their heights differ by one at most
   int64_t n_block, group_block, q_block, tile_block;
   bool pack_weights;
+  // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of one.
+  int64_t held_groups, held_tiles;
   bool worth_threads;
   // Positions whose tiles read nothing outside the source read it where it is; only the others are packed.
   bool direct;

@@ -8,7 +8,8 @@ same operation on squared operands: an output that reads nothing but zeros has n
 one at the border that reads little has a small one.
 
 Toom-Cook's filtering sums the products of a tile of positions together: the scale of an output is
-the largest of its tile, times the amplification that its matrices have (toom_cook.py).
+the largest of its tile, times the amplification that its matrices have (toom_cook.py). In the
+frequency domain it is that of its block (fft.py).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import fft
 import reference
 import toom_cook
 import torch
@@ -31,18 +33,25 @@ SAFETY = 4.0
 
 @dataclass(frozen=True)
 class Expected:
-    """An exact result, the typical size of each element, and how many products an element sums."""
+    """An exact result, the typical size of each element, and how many products an element sums.
+
+    `roundings`: how many an algorithm makes that sums fewer products. The exact result sums all of
+    them, in float64.
+    """
 
     name: str
     value: Tensor
     scale: Tensor
     terms: int
+    roundings: int | None = None
 
 
 def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
     """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of a narrower result."""
     sums_in = torch.float64 if dtype == torch.float64 else torch.float32
-    budget = expected.scale * (SAFETY * torch.finfo(sums_in).eps * math.sqrt(expected.terms))
+    narrower = dtype != torch.float64 and expected.roundings is not None
+    terms = expected.roundings if narrower else expected.terms
+    budget = expected.scale * (SAFETY * torch.finfo(sums_in).eps * math.sqrt(terms))
     if dtype != sums_in:
         narrow = torch.finfo(dtype)
         budget += narrow.eps / 2 * (expected.value.abs() + budget)
@@ -51,24 +60,46 @@ def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
 
 
 def expect_forward(p: Problem, x: Tensor, w: Tensor, b: Tensor | None = None) -> Expected:
-    squares = reference.forward(p, _squared(x), _squared(w), None if b is None else _squared(b))
+    value = reference.forward(p, x, w, b)
     terms = p.c_in // p.groups * p.kernel_size + (b is not None)
-    scale = _scale(p, "forward", squares)
-    return Expected("forward", reference.forward(p, x, w, b), scale, terms)
+    blocks = fft.blocks_used(p, "forward")
+    if blocks:
+        mode = "constant" if p.padding_mode == "zeros" else p.padding_mode
+        padded = F.pad(_squared(x), (p.pad_left, p.pad_right), mode)
+        squares = _filtered(blocks, padded, 0, w, p.l_out)
+        if b is not None:
+            squares = squares + _squared(b)[:, None]
+        return Expected("forward", value, squares.sqrt(), terms, blocks.roundings)
+    squares = reference.forward(p, _squared(x), _squared(w), None if b is None else _squared(b))
+    return Expected("forward", value, _scale(p, "forward", squares), terms)
 
 
 def expect_grad_input(p: Problem, grad_y: Tensor, w: Tensor) -> Expected:
-    squares = reference.grad_input(p, _squared(grad_y), _squared(w))
+    value = reference.grad_input(p, grad_y, w)
     positions = reference.source_positions(p)
     readers = positions[positions >= 0].bincount(minlength=1).max().item()
     terms = p.c_out // p.groups * int(readers)
+    blocks = fft.blocks_used(p, "grad_input")
+    if blocks:
+        squares = _filtered(blocks, _squared(grad_y), p.span - 1 - p.pad_left, w, p.l_in)
+        return Expected("grad_input", value, squares.sqrt(), terms, blocks.roundings)
+    squares = reference.grad_input(p, _squared(grad_y), _squared(w))
     scale = _scale(p, "grad_input", squares)
-    return Expected("grad_input", reference.grad_input(p, grad_y, w), scale, terms)
+    return Expected("grad_input", value, scale, terms)
 
 
 def expect_grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Expected:
-    squares = reference.grad_weight(p, _squared(grad_y), _squared(x))
     value = reference.grad_weight(p, grad_y, x)
+    blocks = fft.blocks_used(p, "grad_weight")
+    if blocks:
+        mode = "constant" if p.padding_mode == "zeros" else p.padding_mode
+        padded = F.pad(_squared(x), (p.pad_left, p.pad_right), mode)
+        outputs = blocks._replace(length=blocks.step).energies(_squared(grad_y), 0)
+        squares = (blocks.energies(padded, 0) * outputs / blocks.length).sum((0, 2))
+        scale = squares.sqrt()[:, None, None].expand_as(value)
+        roundings = blocks.roundings + p.n * blocks.count
+        return Expected("grad_weight", value, scale, p.n * p.l_out, roundings)
+    squares = reference.grad_weight(p, _squared(grad_y), _squared(x))
     scale = squares.sqrt()
     taps = toom_cook.taps_used(p, "grad_weight")
     if taps:
@@ -123,6 +154,12 @@ def _scale(p: Problem, operation: str, squares: Tensor) -> Tensor:
     tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)
     scale: Tensor = tiles[..., :length].sqrt() * toom_cook.amplification(taps, operation)
     return scale
+
+
+def _filtered(blocks: fft.Blocks, row: Tensor, first: int, w: Tensor, length: int) -> Tensor:
+    """The square of the scale of each result of a depthwise layer, from the squares of its row."""
+    energies = blocks.energies(row, first) * _squared(w).sum((1, 2))[:, None] / blocks.length
+    return blocks.spread(energies, length)
 
 
 def _squared(t: Tensor) -> Tensor:

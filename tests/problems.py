@@ -277,6 +277,27 @@ TOOM_COOK = tuple(
         """.split(),
     )
 )
+
+# What goes through the frequency domain: one block and several, one channel and many, lengths next
+# to those of a transform.
+FFT = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci5_co5_l2100_k800_s1_p799x0_d1_g5
+        n1_ci9_co9_l1249_k800_s1_p799x0_d1_g9
+        n2_ci17_co17_l2001_k521_s1_p260_d1_g17
+        n3_ci1_co1_l9011_k601_s1_p0_d1_g1
+        n2_ci3_co3_l1900_k900_s1_p1000_d1_g3
+        n1_ci2_co2_l9011_k1501_s1_p900x2100_d2_g2
+        n3_ci2_co2_l2100_k1500_s1_p0x1499_d1_g2
+        n1_ci3_co3_l3000_k1001_s1_p750x450_d1_g3_reflect
+        n1_ci3_co3_l2200_k900_s1_p899x0_d1_g3_circular
+        n1_ci3_co3_l2200_k900_s1_p0x899_d1_g3_replicate
+        """.split(),
+    )
+)
+
 _FACTORS: dict[str, tuple[Any, ...]] = {
     "n": (1, 2, 3, 5),
     "channels": (

@@ -4,6 +4,7 @@
 #include "channels.h"
 #include "correlate.h"
 #include "dispatch.h"
+#include "fft.h"
 #include "grad_weight.h"
 #include "plan.h"
 #include "reference.h"
@@ -52,7 +53,8 @@ void run_correlation(
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
         .sum_type = std::is_same_v<E, T>,
         .channels_innermost = source.stride_c == 1 && out.stride_c == 1};
-    const auto driver = uses_toom_cook(c, algorithm)             ? toom_cook
+    const auto driver = uses_fft(c, algorithm)                   ? fft_filter
+                        : uses_toom_cook(c, algorithm)           ? toom_cook
                         : lanes_are_channels(c, sizeof(T), data) ? filter_channels
                                                                  : correlate;
     const AsSums<E> weights(table, w, c.groups * c.rows * c.channels * c.taps), inits(table, bias, c.groups * c.rows);
@@ -80,10 +82,13 @@ void grad_input(
 
 void grad_weight(
     const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
-  if (const KernelTable* table = active().kernels)
-    sum_grad_weight(p, dtype, algorithm, *table, grad_y, x, grad_w, grad_b);
-  else
-    reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
+  const KernelTable* table = active().kernels;
+  if (!table) return reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
+  if (grad_w && uses_fft(forward_correlation(p), algorithm)) {
+    fft_grad_weight(p, dtype, *table, grad_y, x, grad_w);
+    grad_w = nullptr;
+  }
+  sum_grad_weight(p, dtype, algorithm, *table, grad_y, x, grad_w, grad_b);
 }
 
 }  // namespace torch_conv1d::cpu

@@ -3,6 +3,7 @@
 
 #include "conv1d_cpu.h"
 #include "dispatch.h"
+#include "fft.h"
 #include "parallel.h"
 #include "plan.h"
 #include "toom_cook.h"
@@ -29,6 +30,15 @@ void explain_toom_cook(
       << " channels and " << c.rows << " rows a group outweigh the transforms\n";
 }
 
+void explain_fft(std::ostream& out, const char* name, const Correlation& c) {
+  const FftForm form(c);
+  out << name << ".algorithm: fft\n"
+      << name << ".blocks: " << form.blocks << " of " << form.step << " positions, transforms of " << form.length
+      << "\n"
+      << name << ".reason: " << c.taps << " taps on " << c.out_length << " positions of " << c.groups
+      << " channels outweigh the transforms\n";
+}
+
 void explain_correlation(
     std::ostream& out,
     const char* name,
@@ -37,6 +47,10 @@ void explain_correlation(
     int64_t sum_bytes,
     DType dtype,
     const Machine& machine) {
+  if (uses_fft(c, algorithm)) {
+    explain_fft(out, name, c);
+    return;
+  }
   if (uses_toom_cook(c, algorithm)) {
     explain_toom_cook(out, name, c, sum_bytes, machine);
     return;
@@ -84,6 +98,10 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
     const Machine machine = machine_with(kernels);
     explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, dtype, machine);
     explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, dtype, machine);
+    if (uses_fft(forward_correlation(p), algorithm)) {
+      explain_fft(out, "grad_weight", forward_correlation(p));
+      return;
+    }
     const GradWeightPlan plan =
         plan_grad_weight(p, algorithm, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
     const ReductionPlan& r = plan.reduction;

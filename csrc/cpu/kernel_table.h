@@ -154,6 +154,16 @@ struct PlacesArgs {
   int64_t tiles, dilation;
 };
 
+// Complex numbers as pairs (real, imaginary), for i < count: out[i] = init[i] + a[i] * conj(b[i]). Operands may be the result.
+template <class T>
+struct SpectraArgs {
+  T* out;
+  const T* init;  // null: zeros
+  const T* a;
+  const T* b;
+  int64_t count;
+};
+
 // for r < rows, i < columns: to[r * to_row + i * to_column] = from[r * from_row + i * from_column], converted.
 template <class To, class From>
 struct CopyArgs {
@@ -181,6 +191,7 @@ struct ArithmeticKernels {
   using MultiplyAdd = T (*)(int64_t steps);
   using Transform = void (*)(const TransformArgs<T>&);
   using Places = void (*)(const PlacesArgs<T>&);
+  using Spectra = void (*)(const SpectraArgs<T>&);
 
   int64_t lanes;  // elements of a vector
 
@@ -223,6 +234,7 @@ struct ArithmeticKernels {
   Transform transform_result_gradient[kMaxToomCookTaps + 1];
   Transform transform_weight_gradient[kMaxToomCookTaps + 1];
   Places split, join;
+  Spectra multiply_spectra;
 };
 
 template <class E>

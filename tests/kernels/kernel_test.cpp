@@ -4,6 +4,7 @@
 //     kernel_test [problem...]        without arguments: random problems, always the same
 //
 // Direct results have to be equal. The others have to be nearer than a lost product would leave them.
+#include "../../csrc/cpu/fft.h"
 #include "../../csrc/cpu/toom_cook.h"
 #include "cases.h"
 
@@ -61,9 +62,11 @@ void run_case(
 void run_problem(const Conv1dProblem& p, int turn) {
   const Case c = make_case(p);
   std::vector<Algorithm> algorithms{Algorithm::direct};
-  if (uses_toom_cook(forward_correlation(p), Algorithm::automatic) ||
-      uses_toom_cook(grad_input_correlation(p), Algorithm::automatic))
-    algorithms.push_back(Algorithm::automatic);
+  for (const Correlation& c : {forward_correlation(p), grad_input_correlation(p)})
+    if (uses_toom_cook(c, Algorithm::automatic) || uses_fft(c, Algorithm::automatic)) {
+      algorithms.push_back(Algorithm::automatic);
+      break;
+    }
   for (const std::string& instruction_set : supported_instruction_sets()) {
     set_instruction_set(instruction_set);
     for (int type = 0; type < kTypeCount; ++type)

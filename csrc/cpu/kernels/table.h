@@ -14,6 +14,7 @@
 #include "fir.h"
 #include "multiply_add.h"
 #include "outer.h"
+#include "spectra.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
@@ -116,6 +117,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   fill_transforms<T, int(kMaxToomCookTaps)>(table);
   table.split = &split<T>;
   table.join = &join<T>;
+  table.multiply_spectra = &multiply_spectra<T>;
   return table;
 }
 

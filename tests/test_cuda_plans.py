@@ -8,8 +8,13 @@ from problems import CORPUS, Problem
 from torch_conv1d import _C
 
 
-def explain(problem: object, channels_last: bool = False, multiprocessors: int = 132) -> str:
-    return _C.explain(str(problem), "float32", "cuda", channels_last, multiprocessors)
+def explain(
+    problem: object,
+    channels_last: bool = False,
+    multiprocessors: int = 132,
+    dtype: str = "float32",
+) -> str:
+    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -36,6 +41,26 @@ def test_every_gradient_has_an_algorithm_and_a_reason(
 )
 def test_kind_of_a_layer(problem: str, channels_last: bool, algorithm: str) -> None:
     assert f"forward.algorithm: {algorithm}\n" in explain(problem, channels_last)
+
+
+@pytest.mark.parametrize(
+    ("problem", "dtype", "channels_last", "algorithm"),
+    [
+        ("n8_ci768_co768_l500_k128_s1_p64_d1_g16", "bfloat16", False, "correlate_mma"),
+        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float16", False, "correlate_mma"),
+        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float32", False, "correlate_mma"),  # TF32
+        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float64", False, "correlate"),
+        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "bfloat16", True, "aten"),
+        ("n8_ci512_co512_l1000_k5_s1_p2_d1_g4", "bfloat16", False, "aten"),
+        ("n8_ci256_co256_l90000_k3_s1_p0_d2000_g8", "bfloat16", False, "aten"),  # the halo
+    ],
+)
+def test_groups_of_many_channels(
+    problem: str, dtype: str, channels_last: bool, algorithm: str
+) -> None:
+    lines = explain(problem, channels_last, dtype=dtype).splitlines()
+    assert f"forward.algorithm: {algorithm}" in lines
+    assert f"grad_input.algorithm: {algorithm}" in lines
 
 
 def test_reductions_do_not_depend_on_the_device() -> None:

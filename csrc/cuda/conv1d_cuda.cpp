@@ -60,7 +60,7 @@ void forward(
     const void* w,
     const void* bias,
     MutableView y,
-    void*,
+    void* workspace,
     Stream stream) {
   require_alignment(y);
   switch (plan.algorithm) {
@@ -70,6 +70,9 @@ void forward(
       return launch_depthwise_channels(plan, depthwise_forward(p, x, y), dtype, w, bias, stream);
     case Algorithm::correlate:
       return launch_correlate(plan, correlate_arguments(forward_correlation(p), plan, x, y), dtype, w, bias, stream);
+    case Algorithm::correlate_mma:
+      return launch_correlate_mma(
+          plan, correlate_mma_arguments(forward_correlation(p), plan, dtype, x, y), dtype, w, bias, workspace, stream);
     default:
       return launch_reference_forward(p, dtype, x, w, bias, y, stream);
   }
@@ -82,7 +85,7 @@ void grad_input(
     View grad_y,
     const void* w,
     MutableView grad_x,
-    void*,
+    void* workspace,
     Stream stream) {
   require_alignment(grad_x);
   switch (plan.algorithm) {
@@ -95,6 +98,11 @@ void grad_input(
     case Algorithm::correlate:
       launch_correlate(
           plan, correlate_arguments(unfolded_grad_input(p), plan, grad_y, grad_x), dtype, w, nullptr, stream);
+      break;
+    case Algorithm::correlate_mma:
+      launch_correlate_mma(
+          plan, correlate_mma_arguments(unfolded_grad_input(p), plan, dtype, grad_y, grad_x), dtype, w, nullptr,
+          workspace, stream);
       break;
     default:
       return launch_reference_grad_input(p, dtype, grad_y, w, grad_x, {p.l_in, 0}, stream);

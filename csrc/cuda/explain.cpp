@@ -16,7 +16,8 @@ void explain_plan(std::ostream& out, const char* name, const Plan& plan) {
         << plan.grid.shared_bytes << " bytes of shared memory\n"
         << name << ".tile: " << plan.positions << " positions";
     if (plan.taps > 0)
-      out << ", " << plan.rows << " rows a thread, " << plan.channels << " channels x " << plan.taps << " taps";
+      out << ", " << plan.rows << (plan.algorithm == Algorithm::correlate_mma ? " rows, " : " rows a thread, ")
+          << plan.channels << " channels x " << plan.taps << " taps";
     if (plan.vector > 1) out << ", " << plan.vector << " elements a load";
     out << "\n";
   }

@@ -26,8 +26,13 @@ constexpr int64_t kRun = 64, kShortestRun = 8;
 constexpr int64_t kStageBytes = 24 << 10, kMostSharedBytes = 48 << 10;
 // From this kernel size on, four neighbouring positions as rows save more loads of x than their ends cost.
 constexpr int64_t kSlideTaps = 8, kSlide = 4;
-// Layers with more channels a group than this on both sides are left to cuDNN and cuBLAS, which use tensor cores.
-constexpr int64_t kNarrow = 8;
+// Layers of one group with more channels than this on both sides are left to cuDNN and cuBLAS, which use tensor cores. So are grouped layers of
+// more than kMostGrouped channels a group: up to there one tile has all rows of a group, so that its source is read once.
+constexpr int64_t kNarrow = 8, kMostGrouped = 64;
+// correlate_mma: rows of a product, and the most products of a tile; see its budget of registers.
+constexpr int64_t kProductRows = 16, kMostRowTiles = 4;
+// The first devices with the products that correlate_mma takes.
+constexpr int64_t kTensorCores = 80;
 
 int64_t element_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
 
@@ -112,10 +117,30 @@ int64_t rows_of_thread(int64_t rows) { return rows == 1 ? 1 : rows <= 4 ? 4 : 8;
 
 constexpr Plan kAten{Algorithm::aten, "more than 8 channels a group on both sides: cuDNN and cuBLAS use tensor cores"};
 
+// Taps of one phase are tap_step apart, which moves the source by offset_step.
+int64_t tap_step_of(const Correlation& c) { return c.phases / std::gcd(c.step, c.phases); }
+int64_t offset_step_of(const Correlation& c) { return c.step * tap_step_of(c) / c.phases; }
+
+int64_t of_word(DType dtype) { return 4 / element_bytes(dtype); }
+
+// forward and grad_input of a layer of more than kNarrow channels a group on both sides.
+Plan plan_wide(
+    const Conv1dProblem& p, const Correlation& c, DType dtype, View source, bool channels_last, const Device& device) {
+  const bool grouped = p.groups > 1 && std::max(c.rows, c.channels) <= kMostGrouped;
+  const bool positions_innermost = !channels_last && (source.stride_l == 1 || c.source_length == 1);
+  if (!grouped || !positions_innermost) return kAten;
+  if (dtype == DType::float64 || (dtype == DType::float32 && !device.tf32)) {
+    const Plan plan = plan_correlate(c, dtype);
+    return plan.algorithm == Algorithm::reference ? kAten : plan;
+  }
+  return device.compute_capability < kTensorCores ? kAten : plan_correlate_mma(c, dtype).value_or(kAten);
+}
+
 }  // namespace
 
 const char* algorithm_name(Algorithm algorithm) {
-  constexpr const char* kNames[] = {"reference", "depthwise_rows", "depthwise_channels", "correlate", "outer", "aten"};
+  constexpr const char* kNames[] = {
+      "reference", "depthwise_rows", "depthwise_channels", "correlate", "correlate_mma", "outer", "aten"};
   return kNames[int(algorithm)];
 }
 
@@ -130,7 +155,7 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
   Plan plan{
       Algorithm::correlate, slides
                                 ? "one row a group and a long kernel: neighbouring positions share the loads of a tile"
-                                : "few channels a group: tiles of channels x positions"};
+                                : "tiles of channels x positions in shared memory"};
   plan.slide = slides ? kSlide : 1;
   plan.rows = slides ? kSlide : rows_of_thread(c.rows);
   const int64_t positions = slides ? 2 : 4;  // of a thread
@@ -150,7 +175,7 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
     return correlate_arguments(c, plan, {}, {}).shared_of_group * threads.z * sum_bytes(dtype);
   };
   // A block of taps is all of them where that fits: the order of a sum is channels, then taps, so only then a stage may have several channels.
-  const int64_t all_taps = ceil_div(c.taps, correlate_arguments(c, plan, {}, {}).tap_step) + plan.slide - 1;
+  const int64_t all_taps = ceil_div(c.taps, tap_step_of(c)) + plan.slide - 1;
   int64_t taps = all_taps;
   while (taps > 1 && bytes(1, taps) > kStageBytes) taps = ceil_div(taps, 2);
   while (threads.z > 1 && bytes(1, taps) > kStageBytes) threads.z = ceil_div(threads.z, 2);
@@ -167,6 +192,31 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
   plan.grid.blocks = {
       ceil_div(q_total, plan.positions) * c.phases,
       std::clamp<int64_t>(ceil_div(c.groups, threads.z) * row_tiles, 1, kMostBlocks), std::min(c.n, kMostBlocks)};
+  return plan;
+}
+
+std::optional<Plan> plan_correlate_mma(const Correlation& c, DType dtype) {
+  Plan plan{Algorithm::correlate_mma, "groups of matrix products: tensor cores on tiles of channels x positions"};
+  const int64_t row_tiles = ceil_div(c.rows, kProductRows), row_blocks = ceil_div(row_tiles, kMostRowTiles);
+  plan.rows = kProductRows * ceil_div(row_tiles, row_blocks);
+  plan.taps = ceil_div(c.taps, tap_step_of(c));
+  Grid& grid = plan.grid;
+  grid.threads = {32, std::clamp<int64_t>(ceil_div(c.q_total(), kWarpPositions), 1, kCorrelateMmaThreads / 32)};
+  plan.positions = grid.threads.y * kWarpPositions;
+
+  const int64_t blocks = word_blocks(c.channels, of_word(dtype));
+  const auto bytes = [&](int64_t stage_blocks) {
+    plan.channels = stage_blocks * 8 * of_word(dtype);
+    const CorrelateMma a = correlate_mma_arguments(c, plan, dtype, {}, {});
+    return 4 * ((8 * stage_blocks - 1) * a.pitch + c.source_stride * a.columns);
+  };
+  grid.shared_bytes = bytes(1);
+  if (grid.shared_bytes > kMostSharedBytes) return std::nullopt;
+  grid.shared_bytes = bytes(std::clamp<int64_t>(kStageBytes / grid.shared_bytes, 1, std::max<int64_t>(blocks, 1)));
+  grid.blocks = {
+      ceil_div(c.q_total(), plan.positions) * c.phases, std::clamp<int64_t>(c.groups * row_blocks, 1, kMostBlocks),
+      std::min(c.n, kMostBlocks)};
+  plan.workspace_bytes = c.groups * row_blocks * plan.rows * blocks * 32 * c.taps;
   return plan;
 }
 
@@ -202,14 +252,14 @@ Plan plan_outer(const Conv1dProblem& p, DType dtype) {
 }
 
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device) {
-  if (is_wide(p)) return kAten;
+  if (is_wide(p)) return plan_wide(p, forward_correlation(p), dtype, x, channels_last, device);
   if (is_short_depthwise(p) && reads(p, x, p.l_in, channels_last))
     return plan_depthwise(p, dtype, x, p.l_out, channels_last, device);
   return plan_correlate(forward_correlation(p), dtype);
 }
 
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device) {
-  if (is_wide(p)) return kAten;
+  if (is_wide(p)) return plan_wide(p, unfolded_grad_input(p), dtype, grad_y, channels_last, device);
   if (is_short_depthwise(p) && reads(p, grad_y, p.l_out, channels_last))
     return plan_depthwise(p, dtype, grad_y, p.l_in, channels_last, device);
   return plan_correlate(unfolded_grad_input(p), dtype);
@@ -228,8 +278,8 @@ Correlation unfolded_grad_input(const Conv1dProblem& p) {
 
 Correlate correlate_arguments(const Correlation& c, const Plan& plan, View source, MutableView out) {
   Correlate a{c, source, out};
-  a.tap_step = c.phases / std::gcd(c.step, c.phases);
-  a.offset_step = c.step * a.tap_step / c.phases;
+  a.tap_step = tap_step_of(c);
+  a.offset_step = offset_step_of(c);
   a.channel_block = int(plan.channels);
   a.tap_block = int(plan.taps);
   const int64_t planes = planes_of(c, plan.slide);
@@ -239,6 +289,17 @@ Correlate correlate_arguments(const Correlation& c, const Plan& plan, View sourc
   // Whole 16 bytes, for the wide loads of weights.
   a.shared_of_group = ceil_div(weights + plan.channels * planes * a.columns, 4) * 4;
   return a;
+}
+
+CorrelateMma correlate_mma_arguments(
+    const Correlation& c, const Plan& plan, DType dtype, View source, MutableView out) {
+  const int64_t planes = c.source_stride;
+  const int64_t columns = plan.positions + std::max<int64_t>(plan.taps - 1, 0) * std::abs(offset_step_of(c)) / planes;
+  const int64_t positions = planes * columns;
+  return {
+      c, source, out, tap_step_of(c), offset_step_of(c), int(word_blocks(plan.channels, of_word(dtype))), columns,
+      // 2 beyond a multiple of 8, which the kernel gives the reason for.
+      positions + modulo(2 - positions, 8)};
 }
 
 Outer outer_arguments(const Conv1dProblem& p, const Plan& plan) {

@@ -68,6 +68,7 @@ def test_kernels() -> None:
         "correlate": "n1_ci12_co12_l40_k3_s1_p0_d1_g2",
         "correlate_mma": "n1_ci24_co24_l64_k2_s1_p0_d1_g2",
         "outer": "n1_ci2_co4_l40_k3_s1_p1_d1_g1",
+        "outer_mma": "n1_ci24_co24_l64_k2_s1_p0_d1_g2",
     }.items():
         for defect, sign in {
             "no_barriers": f"{kernel} .*element .* is",

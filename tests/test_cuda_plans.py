@@ -43,24 +43,35 @@ def test_kind_of_a_layer(problem: str, channels_last: bool, algorithm: str) -> N
     assert f"forward.algorithm: {algorithm}\n" in explain(problem, channels_last)
 
 
+GROUPS = "n8_ci256_co256_l1000_k5_s1_p2_d1_g8"
+
+
 @pytest.mark.parametrize(
-    ("problem", "dtype", "channels_last", "algorithm"),
+    ("problem", "dtype", "channels_last", "forward", "grad_weight"),
     [
-        ("n8_ci768_co768_l500_k128_s1_p64_d1_g16", "bfloat16", False, "correlate_mma"),
-        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float16", False, "correlate_mma"),
-        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float32", False, "correlate_mma"),  # TF32
-        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "float64", False, "correlate"),
-        ("n8_ci256_co256_l1000_k5_s1_p2_d1_g8", "bfloat16", True, "aten"),
-        ("n8_ci512_co512_l1000_k5_s1_p2_d1_g4", "bfloat16", False, "aten"),
-        ("n8_ci256_co256_l90000_k3_s1_p0_d2000_g8", "bfloat16", False, "aten"),  # the halo
+        (GROUPS, "bfloat16", False, "correlate_mma", "outer_mma"),
+        (GROUPS, "float16", False, "correlate_mma", "outer_mma"),
+        (GROUPS, "float32", False, "correlate_mma", "outer_mma"),  # TF32 is torch's default
+        (GROUPS, "float64", False, "correlate", "aten"),
+        (GROUPS, "bfloat16", True, "aten", "aten"),
+        (GROUPS.replace("g8", "g2"), "bfloat16", False, "aten", "aten"),
+        # A halo that does not fit, and one that shorter blocks of taps make fit.
+        (
+            GROUPS.replace("l1000", "l9999").replace("d1", "d999"),
+            "bfloat16",
+            False,
+            "aten",
+            "outer_mma",
+        ),
     ],
 )
 def test_groups_of_many_channels(
-    problem: str, dtype: str, channels_last: bool, algorithm: str
+    problem: str, dtype: str, channels_last: bool, forward: str, grad_weight: str
 ) -> None:
     lines = explain(problem, channels_last, dtype=dtype).splitlines()
-    assert f"forward.algorithm: {algorithm}" in lines
-    assert f"grad_input.algorithm: {algorithm}" in lines
+    assert f"forward.algorithm: {forward}" in lines
+    assert f"grad_input.algorithm: {forward}" in lines
+    assert f"grad_weight.algorithm: {grad_weight}" in lines
 
 
 def test_reductions_do_not_depend_on_the_device() -> None:

@@ -120,9 +120,12 @@ void grad_weight(
     void* grad_b,
     void* workspace,
     Stream stream) {
-  if (plan.algorithm != Algorithm::outer)
+  if (plan.algorithm == Algorithm::reference)
     return launch_reference_grad_weight(p, dtype, grad_y, x, grad_w, grad_b, stream);
-  launch_outer(plan, outer_arguments(p, plan), dtype, grad_y, x, workspace, stream);
+  if (plan.algorithm == Algorithm::outer)
+    launch_outer(plan, outer_arguments(p, plan), dtype, grad_y, x, workspace, stream);
+  else
+    launch_outer_mma(plan, outer_mma_arguments(p, plan, dtype), dtype, grad_y, x, workspace, stream);
   launch_add_parts(p, dtype, plan.parts, workspace, grad_w, grad_b, stream);
 }
 

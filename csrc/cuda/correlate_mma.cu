@@ -12,7 +12,7 @@ void launch_correlate_mma(
     const void* bias,
     void* workspace,
     Stream stream) {
-  const auto with = [&](auto element) {
+  with_factor(dtype, [&](auto element) {
     using E = decltype(element);
     const int row_tiles = int(plan.rows) / kMmaRows;
     auto* const packed = static_cast<RowFragment<E>*>(workspace);
@@ -25,13 +25,7 @@ void launch_correlate_mma(
                         : row_tiles == 3 ? correlate_mma<E, 3>
                                          : correlate_mma<E, 4>;
     launch(plan.grid, stream, kernel, a, packed, static_cast<const E*>(bias));
-  };
-  if (dtype == DType::bfloat16)
-    with(__nv_bfloat16());
-  else if (dtype == DType::float16)
-    with(__half());
-  else
-    with(float());
+  });
 }
 
 }  // namespace torch_conv1d::cuda

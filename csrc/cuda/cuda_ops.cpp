@@ -1,6 +1,6 @@
 // The CUDA key: check, ask for a plan, allocate, call the drivers of conv1d_cuda.h, or ATen where the plan says so.
 // All work is put on the current stream of the input's device and nothing waits for it, so calls can be captured into
-// a CUDA graph. float32 is multiplied in float32, or in TF32 where tensor cores do it and torch allows convolutions to.
+// a CUDA graph. float32 is multiplied in float32, or in TF32 where tensor cores do and torch allows convolutions to.
 #include <ATen/Context.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
@@ -88,7 +88,7 @@ Gradients backward(
   std::optional<Plan> all, of_x, of_w;
   if (for_x && for_w) all = cuda::plan_backward(p, dtype, g, x, options.channels_last);
   if (!all && for_x) of_x = cuda::plan_grad_input(p, dtype, g, options.channels_last, current_device());
-  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype);
+  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype, g, x, current_device());
 
   const Mask aten{is_aten(of_x), for_w && is_aten(of_w), for_b && is_aten(of_w)};
   Gradients result;

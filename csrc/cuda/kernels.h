@@ -131,6 +131,20 @@ Plan plan_outer(const Conv1dProblem& p, DType dtype);
 Outer outer_arguments(const Conv1dProblem& p, const Plan& plan);
 void launch_outer(const Plan& plan, const Outer& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
 
+// The same on tensor cores.
+constexpr int64_t kOuterMmaThreads = 128, kWarpWeights = 64;
+struct OuterMma {
+  Conv1dProblem problem;
+  // What is in shared memory at a time: positions of grad_y, and the x that channel_block x tap_block weights need.
+  int positions, channel_block, tap_block;
+  // Words of a plane of x; words between rows of x and of grad_y.
+  int64_t columns, pitch, grad_pitch, weight_tiles;
+};
+std::optional<Plan> plan_outer_mma(const Conv1dProblem& p, DType dtype);
+OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dtype);
+void launch_outer_mma(
+    const Plan& plan, const OuterMma& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
+
 // partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; either may be null.
 void launch_add_parts(
     const Conv1dProblem& p, DType dtype, int64_t parts, const void* partial, void* grad_w, void* grad_b, Stream stream);

@@ -122,14 +122,24 @@ int64_t tap_step_of(const Correlation& c) { return c.phases / std::gcd(c.step, c
 int64_t offset_step_of(const Correlation& c) { return c.step * tap_step_of(c) / c.phases; }
 
 int64_t of_word(DType dtype) { return 4 / element_bytes(dtype); }
+// The rows of a tile of products: as few tiles as there can be, as equal as they can be.
+int64_t rows_of_tile(int64_t rows) {
+  const int64_t row_tiles = ceil_div(rows, kProductRows);
+  return kProductRows * ceil_div(row_tiles, ceil_div(row_tiles, kMostRowTiles));
+}
+
+bool is_grouped(const Conv1dProblem& p) {
+  return p.groups > 1 && std::max(p.c_in_per_group(), p.c_out_per_group()) <= kMostGrouped;
+}
+bool is_exact(DType dtype, const Device& device) {
+  return dtype == DType::float64 || (dtype == DType::float32 && !device.tf32);
+}
 
 // forward and grad_input of a layer of more than kNarrow channels a group on both sides.
 Plan plan_wide(
     const Conv1dProblem& p, const Correlation& c, DType dtype, View source, bool channels_last, const Device& device) {
-  const bool grouped = p.groups > 1 && std::max(c.rows, c.channels) <= kMostGrouped;
-  const bool positions_innermost = !channels_last && (source.stride_l == 1 || c.source_length == 1);
-  if (!grouped || !positions_innermost) return kAten;
-  if (dtype == DType::float64 || (dtype == DType::float32 && !device.tf32)) {
+  if (!is_grouped(p) || channels_last || (source.stride_l != 1 && c.source_length != 1)) return kAten;
+  if (is_exact(dtype, device)) {
     const Plan plan = plan_correlate(c, dtype);
     return plan.algorithm == Algorithm::reference ? kAten : plan;
   }
@@ -139,8 +149,8 @@ Plan plan_wide(
 }  // namespace
 
 const char* algorithm_name(Algorithm algorithm) {
-  constexpr const char* kNames[] = {
-      "reference", "depthwise_rows", "depthwise_channels", "correlate", "correlate_mma", "outer", "aten"};
+  constexpr const char* kNames[] = {"reference",     "depthwise_rows", "depthwise_channels", "correlate",
+                                    "correlate_mma", "outer",          "outer_mma",          "aten"};
   return kNames[int(algorithm)];
 }
 
@@ -197,8 +207,8 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
 
 std::optional<Plan> plan_correlate_mma(const Correlation& c, DType dtype) {
   Plan plan{Algorithm::correlate_mma, "groups of matrix products: tensor cores on tiles of channels x positions"};
-  const int64_t row_tiles = ceil_div(c.rows, kProductRows), row_blocks = ceil_div(row_tiles, kMostRowTiles);
-  plan.rows = kProductRows * ceil_div(row_tiles, row_blocks);
+  plan.rows = rows_of_tile(c.rows);
+  const int64_t row_blocks = ceil_div(c.rows, plan.rows);
   plan.taps = ceil_div(c.taps, tap_step_of(c));
   Grid& grid = plan.grid;
   grid.threads = {32, std::clamp<int64_t>(ceil_div(c.q_total(), kWarpPositions), 1, kCorrelateMmaThreads / 32)};
@@ -251,6 +261,37 @@ Plan plan_outer(const Conv1dProblem& p, DType dtype) {
   return plan;
 }
 
+std::optional<Plan> plan_outer_mma(const Conv1dProblem& p, DType dtype) {
+  Plan plan{Algorithm::outer_mma, "groups of matrix products: tensor cores on tiles of weights"};
+  constexpr int64_t kWarps = kOuterMmaThreads / 32, kWeights = kWarps * kWarpWeights;
+  plan.rows = rows_of_tile(p.c_out_per_group());
+  // The tile has all taps of some channels, or some taps of one.
+  plan.taps = std::min(p.kernel_size, kWeights);
+  plan.channels = plan.taps == p.kernel_size
+                      ? std::clamp<int64_t>(kWeights / p.kernel_size, 1, std::max<int64_t>(p.c_in_per_group(), 1))
+                      : 1;
+  plan.positions = std::clamp<int64_t>(std::bit_ceil(uint64_t(p.l_out)), 16, 128);
+  const auto bytes = [&] {
+    const OuterMma a = outer_mma_arguments(p, plan, dtype);
+    return 4 * (plan.rows * a.grad_pitch + (plan.channels - 1) * a.pitch + p.stride * a.columns);
+  };
+  while (bytes() > kStageBytes && plan.positions > 64) plan.positions /= 2;
+  while (bytes() > kStageBytes && plan.channels > 1) plan.channels = ceil_div(plan.channels, 2);
+  while (bytes() > kStageBytes && plan.positions > 16) plan.positions /= 2;
+  while (bytes() > kStageBytes && plan.taps > 1) plan.taps = ceil_div(plan.taps, 2);
+  if (bytes() > kMostSharedBytes) return std::nullopt;
+
+  Grid& grid = plan.grid;
+  grid.threads = {32, ceil_div(plan.channels * plan.taps, kWarpWeights)};
+  grid.shared_bytes = bytes();
+  grid.blocks.x =
+      p.groups * ceil_div(p.c_out_per_group(), plan.rows) * outer_mma_arguments(p, plan, dtype).weight_tiles;
+  plan.parts = parts_of(p.n * ceil_div(p.l_out, plan.positions), grid.blocks.x);
+  grid.blocks.y = plan.parts;
+  plan.workspace_bytes = plan.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes(dtype);
+  return plan;
+}
+
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device) {
   if (is_wide(p)) return plan_wide(p, forward_correlation(p), dtype, x, channels_last, device);
   if (is_short_depthwise(p) && reads(p, x, p.l_in, channels_last))
@@ -265,9 +306,12 @@ Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool chan
   return plan_correlate(unfolded_grad_input(p), dtype);
 }
 
-Plan plan_grad_weight(const Conv1dProblem& p, DType dtype) {
-  if (is_wide(p)) return kAten;
-  return plan_outer(p, dtype);
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, const Device& device) {
+  if (!is_wide(p)) return plan_outer(p, dtype);
+  const bool positions_innermost = (grad_y.stride_l == 1 || p.l_out == 1) && (x.stride_l == 1 || p.l_in == 1);
+  const bool offered =
+      is_grouped(p) && positions_innermost && !is_exact(dtype, device) && device.compute_capability >= kTensorCores;
+  return offered ? plan_outer_mma(p, dtype).value_or(kAten) : kAten;
 }
 
 Correlation unfolded_grad_input(const Conv1dProblem& p) {
@@ -308,6 +352,18 @@ Outer outer_arguments(const Conv1dProblem& p, const Plan& plan) {
   const int64_t tiles =
       std::max<int64_t>(ceil_div(p.c_in_per_group(), plan.channels), 1) * ceil_div(p.kernel_size, plan.taps);
   return {p, int(plan.positions), int(plan.channels), int(plan.taps), columns, tiles};
+}
+
+OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dtype) {
+  const int64_t of_words = of_word(dtype);
+  // The last elements of the last words are position plan.positions - 1 of the last tap.
+  const int64_t columns = plan.positions - 8 * (of_words - 1) + (plan.taps - 1) * p.dilation / p.stride;
+  const int64_t words = p.stride * columns, grad_words = plan.positions / of_words;
+  const int64_t tiles =
+      std::max<int64_t>(ceil_div(p.c_in_per_group(), plan.channels), 1) * ceil_div(p.kernel_size, plan.taps);
+  // Rows are 4 beyond a multiple of 8 words apart, which the kernel gives the reason for.
+  const auto pitch = [](int64_t words) { return words + modulo(4 - words, 8); };
+  return {p, int(plan.positions), int(plan.channels), int(plan.taps), columns, pitch(words), pitch(grad_words), tiles};
 }
 
 DepthwiseBackward depthwise_backward(

@@ -25,6 +25,7 @@ enum class Algorithm {
   correlate,           // forward and grad_input: tiles in shared memory, any kernel, stride and dilation
   correlate_mma,       // the same on tensor cores
   outer,               // grad_weight: the same as correlate for the reduction over positions
+  outer_mma,           // the same on tensor cores
   aten,                // the caller runs torch's own operator; no function of conv1d_cuda.h takes this plan
 };
 
@@ -58,8 +59,8 @@ struct Plan {
 // `channels_last` is the layout of the result, which is contiguous in it; see Conv1dOptions::channels_last.
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device);
-// Sums depend on the parts of a reduction, so these follow from the problem and the layout alone, not from the device.
-Plan plan_grad_weight(const Conv1dProblem& p, DType dtype);
+// Sums depend on the parts of a reduction, so those of these plans follow from the problem and the layout alone, not from the device.
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, const Device& device);
 // All three gradients in one pass over grad_y and x, where there is a kernel for it.
 std::optional<Plan> plan_backward(const Conv1dProblem& p, DType dtype, View grad_y, View x, bool channels_last);
 

@@ -59,11 +59,11 @@ void run_case(const Case& c, int type, int layout, bool channels_last, Others ot
   if (plant_wrong_tail) ++p.l_out, ++p.l_in;
 
   // The kernels that take any layer also take those that plans leave to torch.
-  const auto plans = [&](const Values& result, const Plan& chosen, const Plan& general, const Correlation* c) {
+  const auto plans = [&](const Values& result, const Plan& chosen, const Plan& general, auto&& plan_mma) {
     std::vector<Plan> plans;
     if (result.empty()) return plans;
     plans.push_back(chosen.algorithm == Algorithm::aten ? general : chosen);
-    if (const auto plan = others.mma && c ? plan_correlate_mma(*c, dtype) : std::nullopt) plans.push_back(*plan);
+    if (const auto plan = others.mma ? plan_mma() : std::nullopt) plans.push_back(*plan);
     if (others.reference) plans.push_back(kReference);
     std::erase_if(plans, [](const Plan& plan) { return !only.empty() && only != algorithm_name(plan.algorithm); });
     return plans;
@@ -71,18 +71,22 @@ void run_case(const Case& c, int type, int layout, bool channels_last, Others ot
   const Correlation of_y = forward_correlation(p), of_grad_x = unfolded_grad_input(p);
   const Plan for_y = plan_forward(p, dtype, x.view(), channels_last, kDevice);
   const Plan for_grad_x = plan_grad_input(p, dtype, grad_y.view(), channels_last, kDevice);
-  for (const Plan& plan : plans(c.y, for_y, plan_correlate(of_y, dtype), &of_y)) {
+  for (const Plan& plan :
+       plans(c.y, for_y, plan_correlate(of_y, dtype), [&] { return plan_correlate_mma(of_y, dtype); })) {
     const std::string with = how + algorithm_name(plan.algorithm) + " ";
     forward(plan, p, dtype, x.view(), w.data(), b.data(), y.mutable_view(), workspace(plan).get(), nullptr);
     check(c.y, y, dtype, 0, p, with + "forward");
     forward(plan, p, dtype, x.view(), w.data(), nullptr, y.mutable_view(), workspace(plan).get(), nullptr);
     check(c.y_without_bias, y, dtype, 0, p, with + "forward without bias");
   }
-  for (const Plan& plan : plans(c.grad_x, for_grad_x, plan_correlate(of_grad_x, dtype), &of_grad_x)) {
+  for (const Plan& plan : plans(c.grad_x, for_grad_x, plan_correlate(of_grad_x, dtype), [&] {
+         return plan_correlate_mma(of_grad_x, dtype);
+       })) {
     grad_input(plan, p, dtype, grad_y.view(), w.data(), grad_x.mutable_view(), workspace(plan).get(), nullptr);
     check(c.grad_x, grad_x, dtype, 0, p, how + algorithm_name(plan.algorithm) + " grad_input");
   }
-  for (const Plan& plan : plans(c.grad_b, plan_grad_weight(p, dtype), plan_outer(p, dtype), nullptr)) {
+  const Plan for_grad_w = plan_grad_weight(p, dtype, grad_y.view(), x.view(), kDevice);
+  for (const Plan& plan : plans(c.grad_b, for_grad_w, plan_outer(p, dtype), [&] { return plan_outer_mma(p, dtype); })) {
     const std::string with = how + algorithm_name(plan.algorithm) + " ";
     const auto run = [&](void* w_data, void* b_data) {
       grad_weight(plan, p, dtype, grad_y.view(), x.view(), w_data, b_data, workspace(plan).get(), nullptr);
@@ -110,6 +114,39 @@ void run_case(const Case& c, int type, int layout, bool channels_last, Others ot
     run(grad_w.data(), nullptr);
     check(c.grad_w, grad_w, dtype, 0, p, with + "grad_weight alone");
   }
+}
+
+// A sum does not depend on what else is computed: the beginning of the second of two samples, with it and alone, to the last bit.
+void check_order(DType dtype, const std::function<Plan(const Correlation&)>& plan_of) {
+  const Conv1dProblem whole = parse_problem("n2_ci86_co40_l180_k3_s1_p0_d2_g2");
+  const Conv1dProblem part = parse_problem("n1_ci86_co40_l70_k3_s1_p0_d2_g2");
+  std::mt19937 rng(1);
+  std::normal_distribution<double> normal;
+  const auto random = [&](Shape shape) {
+    Values values(shape.elements());
+    for (double& value : values) value = normal(rng);
+    HostTensor tensor(dtype, shape, Layout::channels_first, 0);
+    tensor.fill(values);
+    return tensor;
+  };
+  HostTensor x = random({whole.n, whole.c_in, whole.l_in}), w = random({whole.c_out, whole.c_in / whole.groups, 3});
+  const auto run = [&](const Conv1dProblem& p, int64_t sample) {
+    const Plan plan = plan_of(forward_correlation(p));
+    const auto workspace = std::make_unique<uint8_t[]>(plan.workspace_bytes);
+    HostTensor y(dtype, {p.n, p.c_out, p.l_out}, Layout::channels_first, kGuard);
+    View view = x.view();
+    view.data = static_cast<const uint8_t*>(view.data) + sample * view.stride_n * element_size(dtype);
+    forward(plan, p, dtype, view, w.data(), nullptr, y.mutable_view(), workspace.get(), nullptr);
+    return y.take();
+  };
+  const Values all = run(whole, 0), alone = run(part, 1);
+  bool equal = true;
+  for (int64_t i = 0; i < std::ssize(alone); ++i)
+    equal &= alone[i] == all[(whole.c_out + i / part.l_out) * whole.l_out + i % part.l_out];
+  ++results;
+  if (equal) return;
+  ++failures;
+  std::printf("%s: a sum depends on what else is computed\n", to_string(part).c_str());
 }
 
 void run_problem(const Conv1dProblem& p, int turn) {
@@ -141,6 +178,9 @@ int run(const std::vector<Conv1dProblem>& problems) {
     const Conv1dProblem p = random_problem(rng, kMultiplyAdds);
     run_problem(i % 2 ? as_short_depthwise(p, rng) : p, i / 2);
   }
+  check_order(DType::float32, [](const Correlation& c) { return plan_correlate(c, DType::float32); });
+  for (const DType dtype : {DType::float32, DType::bfloat16})
+    check_order(dtype, [&](const Correlation& c) { return plan_correlate_mma(c, dtype).value(); });
   if (!multiply_add_is_right()) {
     std::printf("the multiply-add of tensor cores is not the documented one\n");
     ++failures;

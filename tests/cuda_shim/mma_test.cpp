@@ -55,7 +55,9 @@ bool matches() {
   Matrices m;
   random(m.a), random(m.b), random(m.c);
   const Matrices before = m;
-  launch({{kWarp}}, nullptr, multiply<E>, &m);
+  Grid warp;
+  warp.threads.x = kWarp;
+  launch(warp, nullptr, multiply<E>, &m);
   for (int row = 0; row < kMmaRows; ++row)
     for (int column = 0; column < kMmaColumns; ++column) {
       float expected = before.c[row][column];

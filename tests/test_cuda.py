@@ -22,11 +22,12 @@ pytestmark = [
 
 @pytest.fixture
 def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Operands are made on the GPU."""
+    """Operands are made on the GPU, and float32 is float32."""
     monkeypatch.setattr("problems.device", torch.device("cuda"))
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
 
 
-# Layers that are not left to ATen: depthwise ones, and few channels.
+# Layers that are not left to ATen: depthwise ones, few channels, and groups.
 PROBLEMS = tuple(
     map(
         Problem.parse,
@@ -36,6 +37,7 @@ PROBLEMS = tuple(
         n2_ci24_co24_l700_k7_s1_p9_d3_g24_circular
         n2_ci1_co9_l400_k5_s1_p2_d1_g1
         n2_ci4_co6_l211_k3_s2_p1_d2_g2_replicate
+        n2_ci48_co80_l133_k5_s1_p2_d1_g2
         """.split(),
     )
 )
@@ -108,12 +110,26 @@ def test_repetition_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None
         assert_same_bits(run(problem, o), first, problem)
 
 
-@each_problem
+@pytest.mark.parametrize("problem", PROBLEMS[:-1], ids=str)
 def test_no_tf32(problem: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
-    """float32 keeps its precision in kernels of ours, even where torch may use less."""
+    """float32 keeps its precision outside of tensor cores, even where torch may use less."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
     o = operands(problem, torch.float32)
     check(problem, o, run(problem, o))
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() and torch.cuda.get_device_capability() < (8, 0), reason="needs TF32"
+)
+def test_tf32_where_torch_allows_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = PROBLEMS[-1]
+    o = operands(problem, torch.float32)
+    exact = run(problem, o)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    rounded = run(problem, o)
+    assert not torch.equal(rounded.y, exact.y)
+    for found, expected in zip(rounded, exact, strict=True):
+        assert (found - expected).abs().max() < 1e-2 * expected.abs().max()
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

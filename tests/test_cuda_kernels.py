@@ -7,6 +7,7 @@ Threads of a block run as fibers in random order, so what these tests cannot see
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -21,6 +22,12 @@ EMPTY = (
     "n0_ci2_co3_l9_k3_s1_p1_d1_g1",
     "n1_ci0_co4_l9_k3_s1_p1_d1_g1",
     "n1_ci2_co0_l9_k3_s1_p1_d1_g1",
+)
+# Products of matrices: several tiles of rows and blocks of channels, planes of a stride, phases.
+WIDE = (
+    "n2_ci44_co66_l140_k3_s1_p1_d1_g2",
+    "n1_ci40_co150_l40_k4_s3_p5x2_d2_g2_reflect",
+    "n1_ci100_co22_l150_k3_s2_p4_d3_g2_circular",
 )
 FOLDER = Path(__file__).parent / "cuda_shim"
 
@@ -50,18 +57,24 @@ def check(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_kernels() -> None:
     # One test: processes that run tests side by side must not build the same program.
     small = [str(problem) for problem in CORPUS if problem.multiply_adds <= MULTIPLY_ADDS]
-    for problems in ([], [*EMPTY, *small]):
+    for problems in ([], [*EMPTY, *WIDE, *small]):
         found = check(*problems)
         assert found.returncode == 0, found.stdout[-3000:] + found.stderr[:5000]
         assert found.stdout.splitlines()[-1].endswith(" results, 0 wrong")
 
     # The tests of the tests: an error that every kernel has must be found, and as what it is.
-    problem = "n2_ci3_co3_l65_k4_s1_p3x0_d1_g3"
-    for defect, sign in {
-        "no_barriers": "grad_weight: element 0 is",
-        "short_shared_memory": "AddressSanitizer: use-after-poison",
-        "wrong_tail": "AddressSanitizer: heap-buffer-overflow",
+    for kernel, problem in {
+        "depthwise_rows": "n2_ci3_co3_l65_k4_s1_p3x0_d1_g3",
+        "correlate": "n1_ci12_co12_l40_k3_s1_p0_d1_g2",
+        "correlate_mma": "n1_ci24_co24_l64_k2_s1_p0_d1_g2",
+        "outer": "n1_ci2_co4_l40_k3_s1_p1_d1_g1",
+        "outer_mma": "n1_ci24_co24_l64_k2_s1_p0_d1_g2",
     }.items():
-        found = check("--plant", defect, problem)
-        assert found.returncode != 0, defect
-        assert sign in found.stdout + found.stderr, (defect, found.stdout, found.stderr)
+        for defect, sign in {
+            "no_barriers": f"{kernel} .*element .* is",
+            "short_shared_memory": "AddressSanitizer: use-after-poison",
+            "wrong_tail": "AddressSanitizer: heap-buffer-overflow",
+        }.items():
+            found = check("--plant", defect, "--only", kernel, problem)
+            assert found.returncode != 0, (kernel, defect)
+            assert re.search(sign, found.stdout + found.stderr), (kernel, defect, found)

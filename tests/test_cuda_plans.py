@@ -8,8 +8,13 @@ from problems import CORPUS, Problem
 from torch_conv1d import _C
 
 
-def explain(problem: object, channels_last: bool = False, multiprocessors: int = 132) -> str:
-    return _C.explain(str(problem), "float32", "cuda", channels_last, multiprocessors)
+def explain(
+    problem: object,
+    channels_last: bool = False,
+    multiprocessors: int = 132,
+    dtype: str = "float32",
+) -> str:
+    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -36,6 +41,37 @@ def test_every_gradient_has_an_algorithm_and_a_reason(
 )
 def test_kind_of_a_layer(problem: str, channels_last: bool, algorithm: str) -> None:
     assert f"forward.algorithm: {algorithm}\n" in explain(problem, channels_last)
+
+
+GROUPS = "n8_ci256_co256_l1000_k5_s1_p2_d1_g8"
+
+
+@pytest.mark.parametrize(
+    ("problem", "dtype", "channels_last", "forward", "grad_weight"),
+    [
+        (GROUPS, "bfloat16", False, "correlate_mma", "outer_mma"),
+        (GROUPS, "float16", False, "correlate_mma", "outer_mma"),
+        (GROUPS, "float32", False, "correlate_mma", "outer_mma"),  # TF32 is torch's default
+        (GROUPS, "float64", False, "correlate", "aten"),
+        (GROUPS, "bfloat16", True, "aten", "aten"),
+        (GROUPS.replace("g8", "g2"), "bfloat16", False, "aten", "aten"),
+        # A halo that does not fit, and one that shorter blocks of taps make fit.
+        (
+            GROUPS.replace("l1000", "l9999").replace("d1", "d999"),
+            "bfloat16",
+            False,
+            "aten",
+            "outer_mma",
+        ),
+    ],
+)
+def test_groups_of_many_channels(
+    problem: str, dtype: str, channels_last: bool, forward: str, grad_weight: str
+) -> None:
+    lines = explain(problem, channels_last, dtype=dtype).splitlines()
+    assert f"forward.algorithm: {forward}" in lines
+    assert f"grad_input.algorithm: {forward}" in lines
+    assert f"grad_weight.algorithm: {grad_weight}" in lines
 
 
 def test_reductions_do_not_depend_on_the_device() -> None:

@@ -60,7 +60,7 @@ void forward(
     const void* w,
     const void* bias,
     MutableView y,
-    void*,
+    void* workspace,
     Stream stream) {
   require_alignment(y);
   switch (plan.algorithm) {
@@ -70,6 +70,9 @@ void forward(
       return launch_depthwise_channels(plan, depthwise_forward(p, x, y), dtype, w, bias, stream);
     case Algorithm::correlate:
       return launch_correlate(plan, correlate_arguments(forward_correlation(p), plan, x, y), dtype, w, bias, stream);
+    case Algorithm::correlate_mma:
+      return launch_correlate_mma(
+          plan, correlate_mma_arguments(forward_correlation(p), plan, dtype, x, y), dtype, w, bias, workspace, stream);
     default:
       return launch_reference_forward(p, dtype, x, w, bias, y, stream);
   }
@@ -82,7 +85,7 @@ void grad_input(
     View grad_y,
     const void* w,
     MutableView grad_x,
-    void*,
+    void* workspace,
     Stream stream) {
   require_alignment(grad_x);
   switch (plan.algorithm) {
@@ -95,6 +98,11 @@ void grad_input(
     case Algorithm::correlate:
       launch_correlate(
           plan, correlate_arguments(unfolded_grad_input(p), plan, grad_y, grad_x), dtype, w, nullptr, stream);
+      break;
+    case Algorithm::correlate_mma:
+      launch_correlate_mma(
+          plan, correlate_mma_arguments(unfolded_grad_input(p), plan, dtype, grad_y, grad_x), dtype, w, nullptr,
+          workspace, stream);
       break;
     default:
       return launch_reference_grad_input(p, dtype, grad_y, w, grad_x, {p.l_in, 0}, stream);
@@ -112,9 +120,12 @@ void grad_weight(
     void* grad_b,
     void* workspace,
     Stream stream) {
-  if (plan.algorithm != Algorithm::outer)
+  if (plan.algorithm == Algorithm::reference)
     return launch_reference_grad_weight(p, dtype, grad_y, x, grad_w, grad_b, stream);
-  launch_outer(plan, outer_arguments(p, plan), dtype, grad_y, x, workspace, stream);
+  if (plan.algorithm == Algorithm::outer)
+    launch_outer(plan, outer_arguments(p, plan), dtype, grad_y, x, workspace, stream);
+  else
+    launch_outer_mma(plan, outer_mma_arguments(p, plan, dtype), dtype, grad_y, x, workspace, stream);
   launch_add_parts(p, dtype, plan.parts, workspace, grad_w, grad_b, stream);
 }
 

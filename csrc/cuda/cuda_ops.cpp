@@ -1,6 +1,7 @@
 // The CUDA key: check, ask for a plan, allocate, call the drivers of conv1d_cuda.h, or ATen where the plan says so.
 // All work is put on the current stream of the input's device and nothing waits for it, so calls can be captured into
-// a CUDA graph. Our kernels multiply float32 in float32; TF32 is a matter of ATen, which follows torch's flags.
+// a CUDA graph. float32 is multiplied in float32, or in TF32 where tensor cores do and torch allows convolutions to.
+#include <ATen/Context.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <c10/core/Allocator.h>
@@ -22,10 +23,25 @@ SymOptions symbolic(const Options& o) {
   return {o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last};
 }
 
+// torch.backends.cudnn.conv.fp32_precision and the older allow_tf32. The operator's name is a string in torch 2.9, later an enumerator.
+[[maybe_unused]] bool allows_tf32(bool (at::Context::*allows)(const std::string&) const) {
+  return (at::globalContext().*allows)("conv");
+}
+template <class Operator>
+bool allows_tf32(bool (at::Context::*allows)(std::optional<Operator>) const) {
+  return (at::globalContext().*allows)(Operator::CONV);
+}
+
 cuda::Device current_device() {
-  int multiprocessors = 0;
-  C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, c10::cuda::current_device()));
-  return {multiprocessors};
+  const auto attribute = [device = c10::cuda::current_device()](cudaDeviceAttr name) {
+    int value = 0;
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, device));
+    return value;
+  };
+  return {
+      attribute(cudaDevAttrMultiProcessorCount),
+      10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor),
+      allows_tf32(&at::Context::allowTF32CuDNN)};
 }
 
 // From torch's caching allocator: memory that is given back may be used again at once, by work that comes later on the
@@ -72,7 +88,7 @@ Gradients backward(
   std::optional<Plan> all, of_x, of_w;
   if (for_x && for_w) all = cuda::plan_backward(p, dtype, g, x, options.channels_last);
   if (!all && for_x) of_x = cuda::plan_grad_input(p, dtype, g, options.channels_last, current_device());
-  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype);
+  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype, g, x, current_device());
 
   const Mask aten{is_aten(of_x), for_w && is_aten(of_w), for_b && is_aten(of_w)};
   Gradients result;

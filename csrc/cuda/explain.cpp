@@ -10,13 +10,15 @@ void explain_plan(std::ostream& out, const char* name, const Plan& plan) {
   const auto dim = [](const Dim3& d) {
     return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z);
   };
+  const bool of_warp = plan.algorithm == Algorithm::correlate_mma || plan.algorithm == Algorithm::outer_mma;
   out << name << ".algorithm: " << algorithm_name(plan.algorithm) << "\n";
   if (plan.positions > 0) {
     out << name << ".grid: " << dim(plan.grid.blocks) << " blocks of " << dim(plan.grid.threads) << " threads, "
         << plan.grid.shared_bytes << " bytes of shared memory\n"
         << name << ".tile: " << plan.positions << " positions";
     if (plan.taps > 0)
-      out << ", " << plan.rows << " rows a thread, " << plan.channels << " channels x " << plan.taps << " taps";
+      out << ", " << plan.rows << (of_warp ? " rows, " : " rows a thread, ") << plan.channels << " channels x "
+          << plan.taps << " taps";
     if (plan.vector > 1) out << ", " << plan.vector << " elements a load";
     out << "\n";
   }
@@ -39,7 +41,7 @@ std::string explain(const Conv1dProblem& p, DType dtype, bool channels_last, con
   explain_plan(out, "forward", plan_forward(p, dtype, x, channels_last, device));
   if (const auto plan = plan_backward(p, dtype, grad_y, x, channels_last)) explain_plan(out, "backward", *plan);
   explain_plan(out, "grad_input", plan_grad_input(p, dtype, grad_y, channels_last, device));
-  explain_plan(out, "grad_weight", plan_grad_weight(p, dtype));
+  explain_plan(out, "grad_weight", plan_grad_weight(p, dtype, grad_y, x, device));
   return out.str();
 }
 

@@ -1,5 +1,5 @@
 // The contract of every kernel: what it computes, its arguments, and the function that launches it as a plan says.
-// kernels/ has the kernels, the .cu file of the same name instantiates them for the four dtypes.
+// kernels/ has the kernels, the .cu file of the same name instantiates them for the dtypes.
 #pragma once
 
 #include "../correlation.h"
@@ -94,6 +94,31 @@ Correlate correlate_arguments(const Correlation& c, const Plan& plan, View sourc
 void launch_correlate(
     const Plan& plan, const Correlate& a, DType dtype, const void* w, const void* bias, Stream stream);
 
+// The same on tensor cores, in bfloat16, float16, and in float32 by rounding to TF32 first. `workspace` receives the weights, as the multiply-adds of
+// kernels/mma.cuh take them.
+constexpr int64_t kCorrelateMmaThreads = 128, kWarpPositions = 32;
+// The inner dimension comes in blocks of 8 words of `of_word` channels.
+constexpr int64_t word_blocks(int64_t channels, int64_t of_word) { return ceil_div(channels, 8 * of_word); }
+struct CorrelateMma {
+  Correlation correlation;
+  View source;
+  MutableView out;
+  int64_t tap_step, offset_step;  // as in Correlate
+  // What is in shared memory at a time: blocks of words; columns of a plane of the tile; words between its rows.
+  int word_blocks;
+  int64_t columns, pitch;
+};
+std::optional<Plan> plan_correlate_mma(const Correlation& c, DType dtype);
+CorrelateMma correlate_mma_arguments(const Correlation& c, const Plan& plan, DType dtype, View source, MutableView out);
+void launch_correlate_mma(
+    const Plan& plan,
+    const CorrelateMma& a,
+    DType dtype,
+    const void* w,
+    const void* bias,
+    void* workspace,
+    Stream stream);
+
 // The sums of grad_weight and grad_bias of any layer, left in `partial` for launch_add_parts.
 constexpr int64_t kOuterThreads = 128;
 struct Outer {
@@ -105,6 +130,20 @@ struct Outer {
 Plan plan_outer(const Conv1dProblem& p, DType dtype);
 Outer outer_arguments(const Conv1dProblem& p, const Plan& plan);
 void launch_outer(const Plan& plan, const Outer& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
+
+// The same on tensor cores.
+constexpr int64_t kOuterMmaThreads = 128, kWarpWeights = 64;
+struct OuterMma {
+  Conv1dProblem problem;
+  // What is in shared memory at a time: positions of grad_y, and the x that channel_block x tap_block weights need.
+  int positions, channel_block, tap_block;
+  // Words of a plane of x; words between rows of x and of grad_y.
+  int64_t columns, pitch, grad_pitch, weight_tiles;
+};
+std::optional<Plan> plan_outer_mma(const Conv1dProblem& p, DType dtype);
+OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dtype);
+void launch_outer_mma(
+    const Plan& plan, const OuterMma& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
 
 // partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; either may be null.
 void launch_add_parts(

@@ -27,6 +27,19 @@ void with_element(DType dtype, Fn&& fn) {
   }
 }
 
+// The same for what tensor cores multiply: all but float64.
+template <class Fn>
+void with_factor(DType dtype, Fn&& fn) {
+  switch (dtype) {
+    case DType::bfloat16:
+      return fn(__nv_bfloat16());
+    case DType::float16:
+      return fn(__half());
+    default:
+      return fn(float());
+  }
+}
+
 template <class... Parameters, class... Arguments>
 void launch(const Grid& grid, cudaStream_t stream, void (*kernel)(Parameters...), const Arguments&... arguments) {
   const auto dim = [](const Dim3& d) { return dim3(unsigned(d.x), unsigned(d.y), unsigned(d.z)); };

@@ -26,8 +26,13 @@ constexpr int64_t kRun = 64, kShortestRun = 8;
 constexpr int64_t kStageBytes = 24 << 10, kMostSharedBytes = 48 << 10;
 // From this kernel size on, four neighbouring positions as rows save more loads of x than their ends cost.
 constexpr int64_t kSlideTaps = 8, kSlide = 4;
-// Layers with more channels a group than this on both sides are left to cuDNN and cuBLAS, which use tensor cores.
-constexpr int64_t kNarrow = 8;
+// Layers of one group with more channels than this on both sides are left to cuDNN and cuBLAS, which use tensor cores. So are grouped layers of
+// more than kMostGrouped channels a group: up to there one tile has all rows of a group, so that its source is read once.
+constexpr int64_t kNarrow = 8, kMostGrouped = 64;
+// correlate_mma: rows of a product, and the most products of a tile; see its budget of registers.
+constexpr int64_t kProductRows = 16, kMostRowTiles = 4;
+// The first devices with the products that correlate_mma takes.
+constexpr int64_t kTensorCores = 80;
 
 int64_t element_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
 
@@ -112,10 +117,40 @@ int64_t rows_of_thread(int64_t rows) { return rows == 1 ? 1 : rows <= 4 ? 4 : 8;
 
 constexpr Plan kAten{Algorithm::aten, "more than 8 channels a group on both sides: cuDNN and cuBLAS use tensor cores"};
 
+// Taps of one phase are tap_step apart, which moves the source by offset_step.
+int64_t tap_step_of(const Correlation& c) { return c.phases / std::gcd(c.step, c.phases); }
+int64_t offset_step_of(const Correlation& c) { return c.step * tap_step_of(c) / c.phases; }
+
+int64_t of_word(DType dtype) { return 4 / element_bytes(dtype); }
+// The rows of a tile of products: as few tiles as there can be, as equal as they can be.
+int64_t rows_of_tile(int64_t rows) {
+  const int64_t row_tiles = ceil_div(rows, kProductRows);
+  return kProductRows * ceil_div(row_tiles, ceil_div(row_tiles, kMostRowTiles));
+}
+
+bool is_grouped(const Conv1dProblem& p) {
+  return p.groups > 1 && std::max(p.c_in_per_group(), p.c_out_per_group()) <= kMostGrouped;
+}
+bool is_exact(DType dtype, const Device& device) {
+  return dtype == DType::float64 || (dtype == DType::float32 && !device.tf32);
+}
+
+// forward and grad_input of a layer of more than kNarrow channels a group on both sides.
+Plan plan_wide(
+    const Conv1dProblem& p, const Correlation& c, DType dtype, View source, bool channels_last, const Device& device) {
+  if (!is_grouped(p) || channels_last || (source.stride_l != 1 && c.source_length != 1)) return kAten;
+  if (is_exact(dtype, device)) {
+    const Plan plan = plan_correlate(c, dtype);
+    return plan.algorithm == Algorithm::reference ? kAten : plan;
+  }
+  return device.compute_capability < kTensorCores ? kAten : plan_correlate_mma(c, dtype).value_or(kAten);
+}
+
 }  // namespace
 
 const char* algorithm_name(Algorithm algorithm) {
-  constexpr const char* kNames[] = {"reference", "depthwise_rows", "depthwise_channels", "correlate", "outer", "aten"};
+  constexpr const char* kNames[] = {"reference",     "depthwise_rows", "depthwise_channels", "correlate",
+                                    "correlate_mma", "outer",          "outer_mma",          "aten"};
   return kNames[int(algorithm)];
 }
 
@@ -130,7 +165,7 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
   Plan plan{
       Algorithm::correlate, slides
                                 ? "one row a group and a long kernel: neighbouring positions share the loads of a tile"
-                                : "few channels a group: tiles of channels x positions"};
+                                : "tiles of channels x positions in shared memory"};
   plan.slide = slides ? kSlide : 1;
   plan.rows = slides ? kSlide : rows_of_thread(c.rows);
   const int64_t positions = slides ? 2 : 4;  // of a thread
@@ -150,7 +185,7 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
     return correlate_arguments(c, plan, {}, {}).shared_of_group * threads.z * sum_bytes(dtype);
   };
   // A block of taps is all of them where that fits: the order of a sum is channels, then taps, so only then a stage may have several channels.
-  const int64_t all_taps = ceil_div(c.taps, correlate_arguments(c, plan, {}, {}).tap_step) + plan.slide - 1;
+  const int64_t all_taps = ceil_div(c.taps, tap_step_of(c)) + plan.slide - 1;
   int64_t taps = all_taps;
   while (taps > 1 && bytes(1, taps) > kStageBytes) taps = ceil_div(taps, 2);
   while (threads.z > 1 && bytes(1, taps) > kStageBytes) threads.z = ceil_div(threads.z, 2);
@@ -167,6 +202,31 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
   plan.grid.blocks = {
       ceil_div(q_total, plan.positions) * c.phases,
       std::clamp<int64_t>(ceil_div(c.groups, threads.z) * row_tiles, 1, kMostBlocks), std::min(c.n, kMostBlocks)};
+  return plan;
+}
+
+std::optional<Plan> plan_correlate_mma(const Correlation& c, DType dtype) {
+  Plan plan{Algorithm::correlate_mma, "groups of matrix products: tensor cores on tiles of channels x positions"};
+  plan.rows = rows_of_tile(c.rows);
+  const int64_t row_blocks = ceil_div(c.rows, plan.rows);
+  plan.taps = ceil_div(c.taps, tap_step_of(c));
+  Grid& grid = plan.grid;
+  grid.threads = {32, std::clamp<int64_t>(ceil_div(c.q_total(), kWarpPositions), 1, kCorrelateMmaThreads / 32)};
+  plan.positions = grid.threads.y * kWarpPositions;
+
+  const int64_t blocks = word_blocks(c.channels, of_word(dtype));
+  const auto bytes = [&](int64_t stage_blocks) {
+    plan.channels = stage_blocks * 8 * of_word(dtype);
+    const CorrelateMma a = correlate_mma_arguments(c, plan, dtype, {}, {});
+    return 4 * ((8 * stage_blocks - 1) * a.pitch + c.source_stride * a.columns);
+  };
+  grid.shared_bytes = bytes(1);
+  if (grid.shared_bytes > kMostSharedBytes) return std::nullopt;
+  grid.shared_bytes = bytes(std::clamp<int64_t>(kStageBytes / grid.shared_bytes, 1, std::max<int64_t>(blocks, 1)));
+  grid.blocks = {
+      ceil_div(c.q_total(), plan.positions) * c.phases, std::clamp<int64_t>(c.groups * row_blocks, 1, kMostBlocks),
+      std::min(c.n, kMostBlocks)};
+  plan.workspace_bytes = c.groups * row_blocks * plan.rows * blocks * 32 * c.taps;
   return plan;
 }
 
@@ -201,23 +261,57 @@ Plan plan_outer(const Conv1dProblem& p, DType dtype) {
   return plan;
 }
 
+std::optional<Plan> plan_outer_mma(const Conv1dProblem& p, DType dtype) {
+  Plan plan{Algorithm::outer_mma, "groups of matrix products: tensor cores on tiles of weights"};
+  constexpr int64_t kWarps = kOuterMmaThreads / 32, kWeights = kWarps * kWarpWeights;
+  plan.rows = rows_of_tile(p.c_out_per_group());
+  // The tile has all taps of some channels, or some taps of one.
+  plan.taps = std::min(p.kernel_size, kWeights);
+  plan.channels = plan.taps == p.kernel_size
+                      ? std::clamp<int64_t>(kWeights / p.kernel_size, 1, std::max<int64_t>(p.c_in_per_group(), 1))
+                      : 1;
+  plan.positions = std::clamp<int64_t>(std::bit_ceil(uint64_t(p.l_out)), 16, 128);
+  const auto bytes = [&] {
+    const OuterMma a = outer_mma_arguments(p, plan, dtype);
+    return 4 * (plan.rows * a.grad_pitch + (plan.channels - 1) * a.pitch + p.stride * a.columns);
+  };
+  while (bytes() > kStageBytes && plan.positions > 64) plan.positions /= 2;
+  while (bytes() > kStageBytes && plan.channels > 1) plan.channels = ceil_div(plan.channels, 2);
+  while (bytes() > kStageBytes && plan.positions > 16) plan.positions /= 2;
+  while (bytes() > kStageBytes && plan.taps > 1) plan.taps = ceil_div(plan.taps, 2);
+  if (bytes() > kMostSharedBytes) return std::nullopt;
+
+  Grid& grid = plan.grid;
+  grid.threads = {32, ceil_div(plan.channels * plan.taps, kWarpWeights)};
+  grid.shared_bytes = bytes();
+  grid.blocks.x =
+      p.groups * ceil_div(p.c_out_per_group(), plan.rows) * outer_mma_arguments(p, plan, dtype).weight_tiles;
+  plan.parts = parts_of(p.n * ceil_div(p.l_out, plan.positions), grid.blocks.x);
+  grid.blocks.y = plan.parts;
+  plan.workspace_bytes = plan.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes(dtype);
+  return plan;
+}
+
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device) {
-  if (is_wide(p)) return kAten;
+  if (is_wide(p)) return plan_wide(p, forward_correlation(p), dtype, x, channels_last, device);
   if (is_short_depthwise(p) && reads(p, x, p.l_in, channels_last))
     return plan_depthwise(p, dtype, x, p.l_out, channels_last, device);
   return plan_correlate(forward_correlation(p), dtype);
 }
 
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device) {
-  if (is_wide(p)) return kAten;
+  if (is_wide(p)) return plan_wide(p, unfolded_grad_input(p), dtype, grad_y, channels_last, device);
   if (is_short_depthwise(p) && reads(p, grad_y, p.l_out, channels_last))
     return plan_depthwise(p, dtype, grad_y, p.l_in, channels_last, device);
   return plan_correlate(unfolded_grad_input(p), dtype);
 }
 
-Plan plan_grad_weight(const Conv1dProblem& p, DType dtype) {
-  if (is_wide(p)) return kAten;
-  return plan_outer(p, dtype);
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, const Device& device) {
+  if (!is_wide(p)) return plan_outer(p, dtype);
+  const bool positions_innermost = (grad_y.stride_l == 1 || p.l_out == 1) && (x.stride_l == 1 || p.l_in == 1);
+  const bool offered =
+      is_grouped(p) && positions_innermost && !is_exact(dtype, device) && device.compute_capability >= kTensorCores;
+  return offered ? plan_outer_mma(p, dtype).value_or(kAten) : kAten;
 }
 
 Correlation unfolded_grad_input(const Conv1dProblem& p) {
@@ -228,8 +322,8 @@ Correlation unfolded_grad_input(const Conv1dProblem& p) {
 
 Correlate correlate_arguments(const Correlation& c, const Plan& plan, View source, MutableView out) {
   Correlate a{c, source, out};
-  a.tap_step = c.phases / std::gcd(c.step, c.phases);
-  a.offset_step = c.step * a.tap_step / c.phases;
+  a.tap_step = tap_step_of(c);
+  a.offset_step = offset_step_of(c);
   a.channel_block = int(plan.channels);
   a.tap_block = int(plan.taps);
   const int64_t planes = planes_of(c, plan.slide);
@@ -241,12 +335,35 @@ Correlate correlate_arguments(const Correlation& c, const Plan& plan, View sourc
   return a;
 }
 
+CorrelateMma correlate_mma_arguments(
+    const Correlation& c, const Plan& plan, DType dtype, View source, MutableView out) {
+  const int64_t planes = c.source_stride;
+  const int64_t columns = plan.positions + std::max<int64_t>(plan.taps - 1, 0) * std::abs(offset_step_of(c)) / planes;
+  const int64_t positions = planes * columns;
+  return {
+      c, source, out, tap_step_of(c), offset_step_of(c), int(word_blocks(plan.channels, of_word(dtype))), columns,
+      // 2 beyond a multiple of 8, which the kernel gives the reason for.
+      positions + modulo(2 - positions, 8)};
+}
+
 Outer outer_arguments(const Conv1dProblem& p, const Plan& plan) {
   const int64_t columns = plan.positions + (plan.taps - 1) * p.dilation / p.stride;
   // A layer without input channels still has a bias.
   const int64_t tiles =
       std::max<int64_t>(ceil_div(p.c_in_per_group(), plan.channels), 1) * ceil_div(p.kernel_size, plan.taps);
   return {p, int(plan.positions), int(plan.channels), int(plan.taps), columns, tiles};
+}
+
+OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dtype) {
+  const int64_t of_words = of_word(dtype);
+  // The last elements of the last words are position plan.positions - 1 of the last tap.
+  const int64_t columns = plan.positions - 8 * (of_words - 1) + (plan.taps - 1) * p.dilation / p.stride;
+  const int64_t words = p.stride * columns, grad_words = plan.positions / of_words;
+  const int64_t tiles =
+      std::max<int64_t>(ceil_div(p.c_in_per_group(), plan.channels), 1) * ceil_div(p.kernel_size, plan.taps);
+  // Rows are 4 beyond a multiple of 8 words apart, which the kernel gives the reason for.
+  const auto pitch = [](int64_t words) { return words + modulo(4 - words, 8); };
+  return {p, int(plan.positions), int(plan.channels), int(plan.taps), columns, pitch(words), pitch(grad_words), tiles};
 }
 
 DepthwiseBackward depthwise_backward(

@@ -11,9 +11,11 @@
 
 namespace torch_conv1d::cuda {
 
-// The facts of a device that a plan depends on.
+// The facts beside a problem that a plan depends on: of a device, and whether torch allows it TF32, as it does by default.
 struct Device {
   int64_t multiprocessors;
+  int64_t compute_capability = 90;
+  bool tf32 = true;
 };
 
 enum class Algorithm {
@@ -21,7 +23,9 @@ enum class Algorithm {
   depthwise_rows,      // depthwise, short kernel, positions innermost: 16 bytes of a row a thread
   depthwise_channels,  // depthwise, short kernel, channels innermost: a thread slides along the row
   correlate,           // forward and grad_input: tiles in shared memory, any kernel, stride and dilation
-  outer,               // grad_weight: the same for the reduction over positions
+  correlate_mma,       // the same on tensor cores
+  outer,               // grad_weight: the same as correlate for the reduction over positions
+  outer_mma,           // the same on tensor cores
   aten,                // the caller runs torch's own operator; no function of conv1d_cuda.h takes this plan
 };
 
@@ -44,7 +48,7 @@ struct Plan {
   const char* reason;
   Grid grid = {};
   int64_t vector = 1;              // elements that a thread loads at a time
-  int64_t rows = 1;                // output channels (slide: positions) that a thread sums
+  int64_t rows = 1;                // output channels (slide: positions) that a thread sums, of tensor cores a warp
   int64_t slide = 1;               // positions of a channel that take the place of rows, see kernels.h
   int64_t positions = 0;           // that a block covers in one turn; depthwise_channels: a thread
   int64_t channels = 0, taps = 0;  // of one stage in shared memory
@@ -55,8 +59,8 @@ struct Plan {
 // `channels_last` is the layout of the result, which is contiguous in it; see Conv1dOptions::channels_last.
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device);
-// Sums depend on the parts of a reduction, so these follow from the problem and the layout alone, not from the device.
-Plan plan_grad_weight(const Conv1dProblem& p, DType dtype);
+// Sums depend on the parts of a reduction, so those of these plans follow from the problem and the layout alone, not from the device.
+Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, const Device& device);
 // All three gradients in one pass over grad_y and x, where there is a kernel for it.
 std::optional<Plan> plan_backward(const Conv1dProblem& p, DType dtype, View grad_y, View x, bool channels_last);
 

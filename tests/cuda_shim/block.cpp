@@ -39,7 +39,7 @@ struct Warp {
   int threads, waiting;
   // In turn: a lane that is ahead writes for the next exchange while others read for this one, but not two ahead, because
   // every exchange waits for the warp once.
-  unsigned char slots[2][kWarp * kSlot];
+  alignas(kSlot) unsigned char slots[2][kWarp * kSlot];
 };
 
 std::deque<Fiber> fibers;  // a context must not move

@@ -32,7 +32,7 @@ enum class Defect { none, no_barriers, short_shared_memory };
 inline Defect defect = Defect::none;
 
 constexpr int kWarp = 32;
-constexpr size_t kSlot = 16;
+constexpr size_t kSlot = 32;
 
 // Runs `kernel` for every thread of every block. Returns why it cannot be launched, or null.
 const char* launch(dim3 blocks, dim3 threads, size_t shared_bytes, const std::function<void()>& kernel);
@@ -45,15 +45,21 @@ int lane();
 int warp_size();
 [[noreturn]] void fail(const char* why);
 
+// Gives `value` to all lanes of the warp. The slots of lanes are to be read before the next exchange.
 template <class T>
-T shuffle(unsigned mask, T value, int from_lane) {
+const unsigned char* exchange(const T& value) {
   static_assert(sizeof(T) <= kSlot);
-  if (mask != 0xffffffff) fail("a shuffle of a part of a warp");
-  if (from_lane >= warp_size()) fail("a shuffle from a lane that does not exist");
   unsigned char* slots = warp_slots();
   std::memcpy(slots + lane() * kSlot, &value, sizeof value);
   wait_for_warp();
-  std::memcpy(&value, slots + from_lane * kSlot, sizeof value);
+  return slots;
+}
+
+template <class T>
+T shuffle(unsigned mask, T value, int from_lane) {
+  if (mask != 0xffffffff) fail("a shuffle of a part of a warp");
+  if (from_lane >= warp_size()) fail("a shuffle from a lane that does not exist");
+  std::memcpy(&value, exchange(value) + from_lane * kSlot, sizeof value);
   return value;
 }
 

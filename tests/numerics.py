@@ -148,10 +148,15 @@ def _scale(p: Problem, operation: str, squares: Tensor) -> Tensor:
     taps = toom_cook.taps_used(p, operation)
     if taps is None:
         return squares.sqrt()
-    length, tile = squares.shape[-1], toom_cook.OUTPUTS * p.dilation
-    padded = F.pad(squares, (0, -length % tile))
-    largest = padded.unflatten(-1, (-1, toom_cook.OUTPUTS, p.dilation)).amax(-2, keepdim=True)
-    tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)
+    length = squares.shape[-1]
+    # Positions of a tile are this far apart; the first tile of grad_input starts in the padding.
+    apart, outside = p.dilation, 0
+    if operation == "grad_input":
+        apart *= p.stride
+        outside = p.pad_left % p.stride if p.padding_mode == "zeros" else p.pad_left
+    padded = F.pad(squares, (outside, -(outside + length) % (toom_cook.OUTPUTS * apart)))
+    largest = padded.unflatten(-1, (-1, toom_cook.OUTPUTS, apart)).amax(-2, keepdim=True)
+    tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)[..., outside:]
     scale: Tensor = tiles[..., :length].sqrt() * toom_cook.amplification(taps, operation)
     return scale
 

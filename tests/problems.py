@@ -274,6 +274,17 @@ TOOM_COOK = tuple(
         n1_ci48_co50_l330_k3_s1_p16_d16_g1
         n1_ci300_co48_l200_k3_s1_p1_d1_g1
         n1_ci32_co300_l200_k5_s1_p2_d1_g1
+        n2_ci72_co73_l300_k2_s1_p1x0_d3_g1
+        n1_ci40_co64_l523_k8_s4_p2_d1_g1
+        n2_ci48_co49_l262_k5_s2_p3x0_d1_g1
+        n1_ci96_co96_l261_k8_s2_p9_d1_g2_reflect
+        n1_ci48_co48_l400_k6_s3_p0x5_d1_g1
+        n2_ci24_co64_l257_k17_s2_p8_d1_g1
+        n1_ci64_co65_l650_k11_s5_p7_d1_g1_circular
+        n2_ci32_co33_l1301_k5_s1_p4x3_d1_g1_circular
+        n1_ci48_co50_l701_k6_s3_p5x4_d1_g1_reflect
+        n1_ci48_co48_l300_k3_s1_p9x2_d4_g1_replicate
+        n2_ci200_co201_l140_k4_s1_p2_d1_g1
         """.split(),
     )
 )

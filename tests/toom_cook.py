@@ -18,8 +18,9 @@ OUTPUTS = 4
 POINTS = {
     taps: tuple(map(Fraction, points.split()))
     for taps, points in {
+        2: "3/8 -3/8 5/4 -5/4",
         3: "0 3/2 -3/2 5/8 -5/8",
-        4: "0 1 2 -3/2 -3/4 3/8",
+        4: "1/4 -1/4 3/4 -3/4 2 -2",
         5: "0 1 -1 1/2 -1/2 2 -2",
     }.items()
 }

@@ -128,7 +128,7 @@ struct RowSumsArgs {
 //   out[r * out_step + o * out_row + i] = init + sum over s of matrix[o][s] * in[r * in_step + offset[s] + i]
 // Whole vectors are read and stored, r ascending, i descending, o ascending: what is stored beyond `count` stays only
 // where nothing is stored later.
-constexpr int64_t kToomCookOutputs = 4, kMaxToomCookTaps = 5;
+constexpr int64_t kToomCookOutputs = 4, kMinToomCookTaps = 2, kMaxToomCookTaps = 5;
 
 template <class T>
 struct TransformArgs {
@@ -227,7 +227,7 @@ struct ArithmeticKernels {
   RowSums row_sums[kMaxRows + 1];
 
   MultiplyAdd multiply_add;
-  // transform_...[taps], 3 <= taps <= kMaxToomCookTaps.
+  // transform_...[taps], kMinToomCookTaps <= taps <= kMaxToomCookTaps.
   Transform transform_source[kMaxToomCookTaps + 1];
   Transform transform_weight[kMaxToomCookTaps + 1];
   Transform transform_result[kMaxToomCookTaps + 1];

@@ -44,6 +44,8 @@ constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 512;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
+// What an item of transformed operands may take.
+constexpr int64_t kTransformedBytes = 13 << 18;
 // Positions from which the products saved outweigh the transformation of the sums.
 constexpr int64_t kTransformedSum = 768;
 // A small result is summed in up to kParts parts, so that threads have something to share.
@@ -265,10 +267,22 @@ GradWeightPlan plan_grad_weight(
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
   } else if (r.lanes == GradWeightLanes::transformed) {
-    // Operands of one point.
-    const int64_t columns = ToomCookForm(c).sample_columns(r.length / (kToomCookOutputs * p.dilation));
-    plan.ci_block = fit(columns * sum_bytes * r.runs, p.c_in_per_group());
-    plan.co_block = fit(columns * sum_bytes * r.runs, p.c_out_per_group());
+    // Operands and sums at all points, and the weights that these become: all that a call may take.
+    const ToomCookForm form(c);
+    const int64_t columns = form.sample_columns(r.length / form.positions()) * r.runs;
+    const auto bytes = [&] {
+      const int64_t channels = plan.ci_block * p.stride, sums = channels * form.tap_groups * plan.co_block;
+      return (form.points * (columns * (channels + plan.co_block) + sums) + form.taps * sums) * sum_bytes;
+    };
+    int64_t ci_parts = 1, co_parts = 1;
+    plan.ci_block = p.c_in_per_group();
+    plan.co_block = p.c_out_per_group();
+    while (bytes() > kTransformedBytes && plan.ci_block + plan.co_block > 2) {
+      if (plan.co_block == 1 || (plan.ci_block > 1 && plan.ci_block * p.stride > plan.co_block))
+        plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
+      else
+        plan.co_block = ceil_div(p.c_out_per_group(), ++co_parts);
+    }
   } else {
     plan.ci_block = fit(x_bytes * r.runs, p.c_in_per_group());
     plan.co_block = fit(g_bytes * r.runs, p.c_out_per_group());

@@ -1,16 +1,19 @@
 // The block loops of Toom-Cook's filtering.
 //
-//   transform the weights once: [group][row tile][point][channel][tap group][row of the tile]
+//   transform the weights, if they are few: [group][row tile][point][channel][tap group][j][row of the tile]
 //   for every item (samples, group, tiles of positions, row tiles), in parallel:
 //     pack a few channels; split each into the places of its tiles and transform: [point][channel][sample][tile][phase]
 //     for a few row tiles at a time:
+//       transform their weights, unless that has been done
 //       at each point, products of all of them: [row tile][point][row][sample][tile][phase]
 //       for each sample: transform each row, join its places, copy the rows into the result
+//   fold back what a padding mode repeats
 #include "toom_cook.h"
 
 #include <algorithm>
 #include <vector>
 
+#include "../padding.h"
 #include "dispatch.h"
 #include "parallel.h"
 #include "toom_cook_source.h"
@@ -32,15 +35,21 @@ class ToomCookCall {
         source_(source),
         out_(out),
         plan_(plan_toom_cook(c, sizeof(T), machine_with(kernels_))),
-        point_(c.channels * plan_.tap_groups * ceil_div(c.rows, plan_.row_tiles) + kVectorRoom),
-        weights_(c.groups * plan_.row_tiles * plan_.points * point_),
+        point_(plan_.channels * plan_.tap_groups * plan_.most_rows() + kVectorRoom),
+        tile_weights_(plan_.points * point_),
+        w_(static_cast<const T*>(w)),
+        weights_(plan_.shared_weights ? c.groups * plan_.row_tiles * tile_weights_ : 0),
+        kept_(std::max(c.fold_left, c.fold_right) + 1),
+        ends_length_(c.fold_left + c.fold_right ? c.fold_left + c.fold_right + 2 * kept_ : 0),
+        ends_(c.n * c.groups * c.rows * ends_length_),
         inits_(bias ? c.groups * c.rows : 0),
         has_inits_(bias) {
-    for (int64_t g = 0; g < plan_.tap_groups; ++g) group_offsets_.push_back(g * plan_.dilation);
     if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
-    parallel_for(c.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
-      transform_weights(static_cast<const T*>(w), begin, end);
-    });
+    if (plan_.shared_weights)
+      parallel_for(c.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i)
+          transform_weights(i / plan_.row_tiles, i % plan_.row_tiles, weights_.data() + i * tile_weights_);
+      });
   }
 
   void run() const {
@@ -56,33 +65,62 @@ class ToomCookCall {
         Item(*this, rest / c_.groups * plan_.n_block, group, q0, tile0).run();
       }
     });
+    if (ends_length_) fold_ends();
   }
 
  private:
-  // Row tiles [begin, end), counted through the groups.
-  void transform_weights(const T* w, int64_t begin, int64_t end) const {
-    const int64_t padded = plan_.tap_groups * plan_.taps;  // taps of a channel, those beyond the kernel being zeros
-    const Scratch<T> packed(c_.channels * padded * kernels_.correlate_rows + kVectorRoom);
-    for (int64_t i = begin; i < end; ++i) {
-      const int64_t group = i / plan_.row_tiles, tile = i % plan_.row_tiles;
-      const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-      const T* first = w + group * c_.w_group + row0 * c_.w_row;
+  // Of a row tile, to [point][channel][tap group][j][row].
+  void transform_weights(int64_t group, int64_t tile, T* to) const {
+    // Taps of a channel c in the order [t][j], those beyond the kernel being zeros: k, or backwards for a negative step. The rows
+    // are phases [phase0, phase0 + phases) of one channel of the result, or all phases of several.
+    const int64_t padded = plan_.tap_groups * plan_.taps * plan_.source_phases;
+    const int64_t row0 = plan_.row_begin(tile), rows = plan_.row_begin(tile + 1) - row0;
+    const int64_t phase0 = row0 % plan_.phases, phases = std::min(plan_.phases, rows);
+    const Scratch<T> packed(c_.channels * padded * rows + kVectorRoom);
+    const T* w = w_ + group * c_.w_group + row0 / plan_.phases * c_.w_row;
+    if (c_.step > 0 && padded == c_.taps) {
       // The weights of a row follow each other as they should: one transposition of long rows.
-      const bool whole = c_.step > 0 && padded == c_.taps && c_.w_channel == c_.taps;
-      if (whole) copy_sums_.in({packed.data(), 1, rows, first, c_.w_row, 1, rows, c_.channels * c_.taps});
-      for (int64_t channel = 0; channel < c_.channels && !whole; ++channel) {
-        T* to = packed.data() + channel * padded * rows;
-        const T* from = first + channel * c_.w_channel + (c_.step > 0 ? 0 : c_.taps - 1);
-        for (int64_t k = 0; k < c_.taps; ++k, from += c_.step > 0 ? 1 : -1)
-          for (int64_t r = 0; r < rows; ++r) *to++ = from[r * c_.w_row];
-        std::fill_n(to, (padded - c_.taps) * rows, T(0));
-      }
-      int64_t offsets[kMaxToomCookTaps];
-      for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * rows;
-      kernels_.transform_weight[plan_.taps](
-          {packed.data(), plan_.taps * rows, offsets, T(0), weights_.data() + i * plan_.points * point_, rows, point_,
-           c_.channels * plan_.tap_groups, rows});
+      copy_sums_.in({packed.data(), 1, rows, w, c_.w_row, 1, rows, c_.channels * c_.taps});
+    } else {
+      std::fill_n(packed.data(), c_.channels * padded * rows, T(0));
+      const int64_t column = c_.step > 0 ? rows : -rows;
+      for (int64_t channel = 0; channel < c_.channels; ++channel)
+        for (int64_t p = 0; p < phases; ++p) {
+          T* first = packed.data() + channel * padded * rows + (c_.step > 0 ? 0 : (plan_.tap_count - 1) * rows) + p;
+          const T* from = w + channel * c_.w_channel + phase0 + p;
+          copy_sums_.in(
+              {first, phases, column, from, c_.w_row, plan_.phases, rows / phases,
+               ceil_div(c_.taps - phase0 - p, plan_.phases)});
+        }
     }
+    const int64_t of_tap = plan_.source_phases * rows;
+    int64_t offsets[kMaxToomCookTaps];
+    for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * of_tap;
+    kernels_.transform_weight[plan_.taps](
+        {packed.data(), plan_.taps * of_tap, offsets, T(0), to, of_tap, point_, c_.channels * plan_.tap_groups,
+         of_tap});
+  }
+
+  // Positions next to the ends of a result, with those outside that fold back into them: [-fold_left, kept) and
+  // [out_length - kept, out_length + fold_right), one after the other.
+  int64_t end_at(int64_t position) const {
+    return c_.fold_left + (position < kept_ ? position : position - c_.out_length + 2 * kept_);
+  }
+  void fold_ends() const {
+    parallel_for(c_.n * c_.groups * c_.rows, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        T* ends = ends_.data() + row * ends_length_;
+        const auto fold = [&](int64_t position) {
+          ends[end_at(padded_source(position, c_.out_length, c_.fold))] += ends[end_at(position)];
+        };
+        for (int64_t position = -c_.fold_left; position < 0; ++position) fold(position);
+        for (int64_t position = 0; position < c_.fold_right; ++position) fold(c_.out_length + position);
+        E* to = static_cast<E*>(out_.data) + row / (c_.groups * c_.rows) * out_.stride_n +
+                row % (c_.groups * c_.rows) * out_.stride_c;
+        for (int64_t position : {int64_t(0), c_.out_length - kept_})
+          copy_.out({to + position * out_.stride_l, 0, out_.stride_l, ends + end_at(position), 0, 1, 1, kept_});
+      }
+    });
   }
 
   class Item {
@@ -101,20 +139,33 @@ class ToomCookCall {
           sample_(plan_.sample_columns(q_len_)),
           columns_(samples_ * sample_),
           row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation)),
-          source_(plan_.points * c_.channels * row_),
-          products_(
-              std::min(plan_.held_tiles, last_tile_ - tile0) * plan_.points * call.kernels_.correlate_rows * row_),
+          source_(plan_.points * plan_.channels * row_),
+          held_(std::min(plan_.held_tiles, last_tile_ - tile0)),
+          products_(held_ * plan_.points * call.kernels_.correlate_rows * row_),
+          weights_(plan_.shared_weights ? 0 : held_ * call.tile_weights_),
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
           result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
-          result_(call.kernels_.correlate_rows * result_row_) {}
+          result_(call.kernels_.correlate_rows * result_row_) {
+      for (int64_t g = 0; g < plan_.tap_groups; ++g)
+        for (int64_t j = 0; j < plan_.source_phases; ++j) offsets_.push_back(j * row_ + g * plan_.dilation);
+    }
 
     void run() const {
       transform_source();
       for (int64_t first = tile0_; first < last_tile_; first += plan_.held_tiles) {
         const int64_t last = std::min(first + plan_.held_tiles, last_tile_);
+        const T* weights = call_.weights_.data() + (group_ * plan_.row_tiles + first) * call_.tile_weights_;
+        if (!plan_.shared_weights) {
+          for (int64_t tile = first; tile < last; ++tile)
+            call_.transform_weights(group_, tile, weights_.data() + (tile - first) * call_.tile_weights_);
+          weights = weights_.data();
+        }
         for (int64_t point = 0; point < plan_.points; ++point)
-          for (int64_t tile = first; tile < last; ++tile) multiply(tile, point, products(tile - first));
+          for (int64_t tile = first; tile < last; ++tile)
+            multiply(
+                tile, point, weights + (tile - first) * call_.tile_weights_ + point * call_.point_,
+                products(tile - first));
         for (int64_t tile = first; tile < last; ++tile)
           for (int64_t n = 0; n < samples_; ++n) write(tile, n, products(tile - first));
       }
@@ -125,26 +176,26 @@ class ToomCookCall {
       for (int64_t n = 0; n < samples_; ++n)
         ToomCookSource<E>{plan_, call_.kernels_, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels, c_.channels,
                           q0_,   q_len_}
-            .transform(source_.data() + n * sample_, row_, c_.channels * row_);
+            .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
     }
 
     T* products(int64_t held) const {
       return products_.data() + held * plan_.points * call_.kernels_.correlate_rows * row_;
     }
-    int64_t row_count(int64_t tile) const { return plan_.row_begin(c_, tile + 1) - plan_.row_begin(c_, tile); }
+    int64_t row_count(int64_t tile) const { return plan_.row_begin(tile + 1) - plan_.row_begin(tile); }
 
     // Products of a row tile at one point.
-    void multiply(int64_t tile, int64_t point, T* products) const {
+    void multiply(int64_t tile, int64_t point, const T* weights, T* products) const {
       const int64_t rows = row_count(tile);
       const auto& kernels = call_.kernels_;
-      const int64_t lanes = kernels.lanes, index = group_ * plan_.row_tiles + tile;
-      const T* weights = call_.weights_.data() + (index * plan_.points + point) * call_.point_;
+      const int64_t lanes = kernels.lanes;
       for (int64_t i = 0; i < columns_;) {
-        const int64_t vectors = std::min(kernels.correlate_vectors[rows], ceil_div(columns_ - i, lanes));
+        const int64_t left = ceil_div(columns_ - i, lanes);
+        const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[rows]));
         const int64_t tiles = std::max<int64_t>((columns_ - i) / (vectors * lanes), 1);
         kernels.correlate[rows][vectors](
-            {source_.data() + point * c_.channels * row_ + i, row_, call_.group_offsets_.data(), weights, 0, 0,
-             c_.channels, plan_.tap_groups, nullptr, products + point * rows * row_ + i, row_, tiles});
+            {source_.data() + point * plan_.channels * row_ + i, plan_.source_phases * row_, offsets_.data(), weights,
+             0, 0, c_.channels, int64_t(offsets_.size()), nullptr, products + point * rows * row_ + i, row_, tiles});
         i += tiles * vectors * lanes;
       }
     }
@@ -154,19 +205,68 @@ class ToomCookCall {
       const int64_t rows = row_count(tile);
       int64_t offsets[2 * kToomCookOutputs];
       for (int64_t a = 0; a < plan_.points; ++a) offsets[a] = a * rows * row_;
-      const int64_t channel = group_ * c_.rows + plan_.row_begin(c_, tile);
+      const int64_t row0 = plan_.row_begin(tile);
       for (int64_t r = 0; r < rows; ++r) {
-        call_.kernels_.transform_result[plan_.taps](
-            {products + r * row_ + n * sample_, 0, offsets, call_.has_inits_ ? call_.inits_[channel + r] : T(0),
-             places_.data(), 0, place_row_, 1, q_len_ * plan_.dilation});
-        call_.kernels_.join({places_.data(), place_row_, result_.data() + r * result_row_, q_len_, plan_.dilation});
+        const T init = call_.has_inits_ ? call_.inits_[group_ * c_.rows + (row0 + r) / plan_.phases] : T(0);
+        const T* from = products + r * row_ + n * sample_;
+        T* result = result_.data() + r * result_row_;
+        const auto transform = call_.kernels_.transform_result[plan_.taps];
+        if (plan_.runs_fill(call_.kernels_.lanes)) {
+          transform(
+              {from, plan_.dilation, offsets, init, result, plan_.positions(), plan_.dilation, q_len_, plan_.dilation});
+        } else {
+          transform({from, 0, offsets, init, places_.data(), 0, place_row_, 1, q_len_ * plan_.dilation});
+          call_.kernels_.join({places_.data(), place_row_, result, q_len_, plan_.dilation});
+        }
       }
+      // Rows that are written together: all of them, or phases of one channel.
+      for (int64_t r = 0; r < rows;) {
+        const int64_t channel = (row0 + r) / plan_.phases, phase = (row0 + r) % plan_.phases;
+        const int64_t count = plan_.phases == 1 ? rows : std::min(plan_.phases - phase, rows - r);
+        write_rows(n, group_ * c_.rows + channel, phase, result_.data() + r * result_row_, count);
+        r += count;
+      }
+    }
+
+    // Positions q of `count` rows from (channel, phase) on: together as far as all of them lie inside the result.
+    void write_rows(int64_t n, int64_t channel, int64_t phase, const T* rows, int64_t count) const {
       const MutableView& out = call_.out_;
-      const int64_t begin = q0_ * plan_.positions();
-      E* to = static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c + begin * out.stride_l;
-      call_.copy_.out(
-          {to, out.stride_c, out.stride_l, result_.data(), result_row_, 1, rows,
-           std::min(q_len_ * plan_.positions(), c_.out_length - begin)});
+      const int64_t phases = plan_.phases, length = q_len_ * plan_.positions();
+      const int64_t first = plan_.begin + q0_ * plan_.positions() * phases + phase;
+      const int64_t last_phase = phases == 1 ? 0 : count - 1;
+      const auto from_position = [&](int64_t position) {
+        return std::clamp<int64_t>(ceil_div(position, phases), 0, length);
+      };
+      const auto begin_of = [&](int64_t row) { return from_position(-first - row); };
+      const auto end_of = [&](int64_t row) { return from_position(c_.out_length - first - row); };
+      const auto copy = [&](int64_t row, int64_t row_count, int64_t begin, int64_t end) {
+        E* to = static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c +
+                (first + row + begin * phases) * out.stride_l;
+        call_.copy_.out(
+            {to, phases == 1 ? out.stride_c : out.stride_l, phases * out.stride_l, rows + row * result_row_ + begin,
+             result_row_, 1, row_count, end - begin});
+      };
+      const int64_t begin = begin_of(0), end = std::max(begin, end_of(last_phase));
+      copy(0, count, begin, end);
+      for (int64_t row = 0; row <= last_phase; ++row) {
+        copy(row, 1, begin_of(row), begin);
+        copy(row, 1, end, end_of(row));
+      }
+      for (int64_t row = 0; row < count && call_.ends_length_; ++row)
+        keep_ends(
+            n, phases == 1 ? channel + row : channel, phases == 1 ? first : first + row, rows + row * result_row_);
+    }
+
+    // Of a row that starts at position `first`.
+    void keep_ends(int64_t n, int64_t channel, int64_t first, const T* row) const {
+      T* ends = call_.ends_.data() + ((n0_ + n) * c_.groups * c_.rows + channel) * call_.ends_length_;
+      const auto keep = [&](int64_t begin, int64_t end) {
+        const int64_t q_end = std::min(ceil_div(end - first, plan_.phases), q_len_ * plan_.positions());
+        for (int64_t q = std::max<int64_t>(ceil_div(begin - first, plan_.phases), 0); q < q_end; ++q)
+          ends[call_.end_at(first + q * plan_.phases)] = row[q];
+      };
+      keep(-c_.fold_left, call_.kept_);
+      keep(c_.out_length - call_.kept_, c_.out_length + c_.fold_right);
     }
 
     const ToomCookCall& call_;
@@ -175,11 +275,14 @@ class ToomCookCall {
     const int64_t n0_, samples_, group_, q0_, q_len_, tile0_, last_tile_;
     const int64_t sample_, columns_;  // columns of a sample, and of all
     const int64_t row_;               // of source_ and products_
-    const Scratch<T> source_, products_;
+    const Scratch<T> source_;
+    const int64_t held_;
+    const Scratch<T> products_, weights_;
     const int64_t place_row_;
     const Scratch<T> places_;
     const int64_t result_row_;
     const Scratch<T> result_;
+    std::vector<int64_t> offsets_;  // of (tap group, j)
   };
 
   const ArithmeticKernels<T>& kernels_;
@@ -189,10 +292,15 @@ class ToomCookCall {
   const View source_;
   const MutableView out_;
   const ToomCookPlan plan_;
-  const int64_t point_;  // from one point to the next in the weights of a row tile
-  const Scratch<T> weights_, inits_;
+  // From one point to the next in the weights of a row tile, and from one tile to the next.
+  const int64_t point_;
+  const int64_t tile_weights_;
+  const T* const w_;
+  const Scratch<T> weights_;  // of all row tiles, or none
+  const int64_t kept_, ends_length_;
+  const Scratch<T> ends_;  // [sample][channel], of ends_length_
+  const Scratch<T> inits_;
   const bool has_inits_;
-  std::vector<int64_t> group_offsets_;
 };
 
 }  // namespace

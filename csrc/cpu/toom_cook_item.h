@@ -4,6 +4,8 @@
 //     sum[co, c, a, g] = sum over n, t, e of gradient[co, a, t, e] * source[c, a, t + g * r / m, e]
 //     grad_w[co, c, g * r + s] = sum over a of G[a][s] * sum[co, c, a, g]
 //
+// with (c, j) in the place of c, and tap (g * r + s) * stride + j of c as its tap, where there is a stride.
+//
 // At each point this is the outer tile, with columns (t, e) as its positions. The bias sums grad_y itself.
 #pragma once
 
@@ -26,13 +28,14 @@ class ToomCookItem {
         form_(call.c),
         sample_(form_.sample_columns(tiles_of(call.plan.reduction.length))),
         row_(padded_row(call.plan.reduction.runs * sample_)),
-        x_(form_.points * b_.ci_count * row_),
+        x_point_(b_.ci_count * form_.source_phases * row_),
+        x_(form_.points * x_point_),
         g_rows_(ceil_div(b_.co_count, call.kernels.lanes) * call.kernels.lanes),
         positions_(tiles_of(call.plan.reduction.length) * form_.positions()),
         g_(call.kernels.outer_vectors * call.kernels.lanes * positions_),
         g_point_(g_rows_ * call.plan.reduction.runs * positions_ / kToomCookOutputs),
         gradient_(form_.points * g_point_),
-        weights_(b_.ci_count * form_.tap_groups),
+        weights_(b_.ci_count * form_.tap_groups * form_.source_phases),
         sums_(form_.points * weights_ * g_rows_),
         bias_sums_(g_rows_),
         ones_(positions_) {}
@@ -43,7 +46,9 @@ class ToomCookItem {
     std::fill_n(ones_.data(), positions_, T(1));
     std::vector<int64_t> offsets;
     for (int64_t ci = 0; ci < b_.ci_count; ++ci)
-      for (int64_t g = 0; g < form_.tap_groups; ++g) offsets.push_back(ci * row_ + g * form_.dilation);
+      for (int64_t g = 0; g < form_.tap_groups; ++g)
+        for (int64_t j = 0; j < form_.source_phases; ++j)
+          offsets.push_back((ci * form_.source_phases + j) * row_ + g * form_.dilation);
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
       for (int64_t m = 0; m < runs && weights_; ++m)
         ToomCookSource<E>{form_,           call_.kernels,
@@ -51,7 +56,7 @@ class ToomCookItem {
                           n0 + m,          b_.group0 * call_.c.channels + b_.ci0,
                           b_.ci_count,     lo0 / form_.positions(),
                           tiles_of(length)}
-            .transform(x_.data() + m * sample_, row_, b_.ci_count * row_);
+            .transform(x_.data() + m * sample_, row_, x_point_);
       const int64_t columns = tiles_of(length) * form_.dilation;
       for (int64_t co = 0; co < b_.co_count; co += width(co))
         for (int64_t m = 0; m < runs; ++m)
@@ -103,7 +108,7 @@ class ToomCookItem {
       for (int64_t co = 0; co < b_.co_count; co += width(co))
         for (int64_t j = 0; j < weights_; j += kernels.outer_rows) {
           const int64_t rows = std::min(kernels.outer_rows, weights_ - j);
-          const T* x = x_.data() + point * b_.ci_count * row_;
+          const T* x = x_.data() + point * x_point_;
           const T* g = gradient_.data() + point * g_point_ + co * runs * columns;
           T* sum = sums_.data() + (point * weights_ + j) * g_rows_ + co;
           for (int64_t m = 0; m < runs; m += whole_runs)
@@ -116,17 +121,19 @@ class ToomCookItem {
 
   void write() const {
     const int64_t co = b_.part * call_.p.c_out + b_.group0 * call_.c.rows + b_.co0;
-    const int64_t taps = call_.c.taps, padded = form_.tap_groups * form_.taps;
+    const int64_t taps = call_.c.taps, of_tap = form_.source_phases * g_rows_;
     if (weights_) {
       int64_t offsets[2 * kToomCookOutputs];
       for (int64_t a = 0; a < form_.points; ++a) offsets[a] = a * weights_ * g_rows_;
-      const Scratch<T> result(weights_ * form_.taps * g_rows_);
+      const int64_t of_channel = form_.tap_groups * form_.taps * of_tap;
+      const Scratch<T> result(b_.ci_count * of_channel);  // [channel][tap][j][output channel]
       call_.kernels.transform_weight_gradient[form_.taps](
-          {sums_.data(), g_rows_, offsets, T(0), result.data(), form_.taps * g_rows_, g_rows_, weights_, g_rows_});
+          {sums_.data(), of_tap, offsets, T(0), result.data(), form_.taps * of_tap, of_tap,
+           b_.ci_count * form_.tap_groups, of_tap});
       T* to = call_.w_sums + co * call_.weights + b_.ci0 * taps;
       for (int64_t ci = 0; ci < b_.ci_count; ++ci)
         call_.copy_sums.in(
-            {to + ci * taps, call_.weights, 1, result.data() + ci * padded * g_rows_, 1, g_rows_, b_.co_count, taps});
+            {to + ci * taps, call_.weights, 1, result.data() + ci * of_channel, 1, g_rows_, b_.co_count, taps});
     }
     if (b_.has_bias) std::copy_n(bias_sums_.data(), b_.co_count, call_.b_sums + co);
   }
@@ -135,14 +142,15 @@ class ToomCookItem {
   const GradWeightBlock<E> b_;
   const ToomCookForm form_;
   const int64_t sample_, row_;  // columns of a run, and from one channel to the next
-  const Scratch<T> x_;          // [point][channel][run][column]
+  const int64_t x_point_;
+  const Scratch<T> x_;  // [point][channel][run][column]
   const int64_t g_rows_;
   const int64_t positions_;  // of a run
   const Scratch<T> g_;       // [position][lane], of one run and tile of output channels
   const int64_t g_point_;
   const Scratch<T> gradient_;  // [point][tile of output channels][run][column][lane]
-  const int64_t weights_;      // (channel, tap group) pairs of one output channel
-  const Scratch<T> sums_;      // [point][channel][tap group][output channel]
+  const int64_t weights_;      // (channel, tap group, j) of one output channel
+  const Scratch<T> sums_;      // [point][channel][tap group][j][output channel]
   const Scratch<T> bias_sums_;
   const Scratch<T> ones_;
 };

@@ -20,7 +20,7 @@ inline int64_t padded_row(int64_t count) {
   return row % 512 ? row : row + kVectorRoom;
 }
 
-// A few channels of the source at tiles [q0, q0 + q_len) of each phase.
+// A few channels c of the source, and all (c, j), at tiles [q0, q0 + q_len) of each phase.
 template <class E>
 struct ToomCookSource {
   using T = SumOf<E>;
@@ -32,7 +32,7 @@ struct ToomCookSource {
   int64_t n, first_channel, channels;
   int64_t q0, q_len;
 
-  // Column i of channel c at point a becomes to[a * point + c * row + i].
+  // Column i of channel (c, j) at point a becomes to[a * point + (c * source_phases + j) * row + i].
   void transform(T* to, int64_t row, int64_t point) const {
     const int64_t positions = form.source_positions(q_len), columns = form.sample_columns(q_len);
     const PanelLayout layout(form.source, positions, kernels.lanes);
@@ -40,20 +40,29 @@ struct ToomCookSource {
     const Scratch<T> panel(most * layout.row + kToomCookOutputs * kVectorRoom);
     const int64_t place_row = padded_row(positions / kToomCookOutputs);
     const Scratch<T> places(kToomCookOutputs * place_row);
+    const bool whole_runs = form.runs_fill(kernels.lanes);
     int64_t offsets[2 * kToomCookOutputs];
     for (int64_t s = 0; s < form.points; ++s)
-      offsets[s] = s % kToomCookOutputs * place_row + s / kToomCookOutputs * form.dilation;
+      offsets[s] =
+          whole_runs ? s * form.dilation : s % kToomCookOutputs * place_row + s / kToomCookOutputs * form.dilation;
     for (int64_t first = 0; first < channels; first += most) {
       const int64_t count = std::min(most, channels - first);
       pack_panel<E>(
           form.source, layout, copy, source, n, first_channel + first, count, q0 * form.positions(), positions,
           panel.data());
-      for (int64_t c = 0; c < count; ++c) {
-        kernels.split(
-            {places.data(), place_row, panel.data() + c * layout.row, positions / form.positions(), form.dilation});
-        kernels.transform_source[form.taps](
-            {places.data(), 0, offsets, T(0), to + (first + c) * row, 0, point, 1, columns});
-      }
+      for (int64_t c = 0; c < count; ++c)
+        for (int64_t at : layout.tap_at) {
+          T* from = panel.data() + c * layout.row + at;
+          if (whole_runs) {
+            kernels.transform_source[form.taps](
+                {from, form.positions(), offsets, T(0), to, form.dilation, point, columns / form.dilation,
+                 form.dilation});
+          } else {
+            kernels.split({places.data(), place_row, from, positions / form.positions(), form.dilation});
+            kernels.transform_source[form.taps]({places.data(), 0, offsets, T(0), to, 0, point, 1, columns});
+          }
+          to += row;
+        }
     }
   }
 

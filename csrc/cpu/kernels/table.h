@@ -71,7 +71,7 @@ constexpr void fill_transforms(ArithmeticKernels<T>& table) {
   table.transform_result[Taps] = &transform<T, typename ToomCook<Taps>::Result>;
   table.transform_result_gradient[Taps] = &transform<T, typename ToomCook<Taps>::ResultGradient>;
   table.transform_weight_gradient[Taps] = &transform<T, typename ToomCook<Taps>::WeightGradient>;
-  if constexpr (Taps > 3) fill_transforms<T, Taps - 1>(table);
+  if constexpr (Taps > kMinToomCookTaps) fill_transforms<T, Taps - 1>(table);
 }
 
 template <class T, class Budget, int Rows = 1>

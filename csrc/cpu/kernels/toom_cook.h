@@ -54,14 +54,16 @@ constexpr Matrix<Columns, Rows> transposed(const Matrix<Rows, Columns>& m) {
   return t;
 }
 
-// The finite points for m = 4: of all sets of 0 and fractions of small powers of two, those that amplify rounding least
+// The finite points for m = 4: of all sets of fractions of small powers of two, those that amplify rounding least
 // (docs/numerics.md).
 template <int Taps>
 constexpr Rational kPoints[kToomCookOutputs + Taps - 2] = {};
 template <>
+constexpr Rational kPoints<2>[] = {{3, 8}, {-3, 8}, {5, 4}, {-5, 4}};
+template <>
 constexpr Rational kPoints<3>[] = {{0}, {3, 2}, {-3, 2}, {5, 8}, {-5, 8}};
 template <>
-constexpr Rational kPoints<4>[] = {{0}, {1}, {2}, {-3, 2}, {-3, 4}, {3, 8}};
+constexpr Rational kPoints<4>[] = {{1, 4}, {-1, 4}, {3, 4}, {-3, 4}, {2}, {-2}};
 template <>
 constexpr Rational kPoints<5>[] = {{0}, {1}, {-1}, {1, 2}, {-1, 2}, {2}, {-2}};
 

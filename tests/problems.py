@@ -243,6 +243,11 @@ EDGES = tuple(
         n20_ci5_co9_l7_k3_s1_p1_d1_g1
         n50_ci4_co3_l13_k4_s3_p5x2_d2_g1_reflect
         n37_ci6_co8_l20_k5_s1_p3x0_d1_g2_circular
+        n1_ci64_co48_l3_k3_s1_p0_d1_g1
+        n2_ci33_co70_l2_k2_s1_p0_d1_g1
+        n3_ci40_co17_l1_k1_s1_p0_d1_g1
+        n1_ci100_co130_l1_k1_s1_p0_d1_g1
+        n1_ci42_co50_l2_k6_s1_p2x3_d1_g2_replicate
         """.split(),
     )
 )

@@ -9,6 +9,7 @@
 #include "plan.h"
 #include "reference.h"
 #include "scratch.h"
+#include "thin.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
@@ -56,6 +57,7 @@ void run_correlation(
     const auto driver = uses_fft(c, algorithm)                   ? fft_filter
                         : uses_toom_cook(c, algorithm)           ? toom_cook
                         : lanes_are_channels(c, sizeof(T), data) ? filter_channels
+                        : lanes_are_rows(c, sizeof(T))           ? correlate_thin
                                                                  : correlate;
     const AsSums<E> weights(table, w, c.groups * c.rows * c.channels * c.taps), inits(table, bias, c.groups * c.rows);
     driver(c, dtype, table, source, weights.data(), inits.data(), out);

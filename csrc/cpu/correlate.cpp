@@ -21,6 +21,7 @@
 #include "panel.h"
 #include "parallel.h"
 #include "plan.h"
+#include "samples.h"
 #include "scratch.h"
 #include "spans.h"
 
@@ -150,45 +151,11 @@ class CorrelateCall {
     int64_t first_of(int64_t n) const { return n0_ + n * width_; }
     int64_t count_of(int64_t n) const { return std::min(width_, c_.n - first_of(n)); }
 
-    // Their channels and positions, in the order that they have in memory.
     View gather(int64_t n) const {
-      const View& v = call_.source_;
-      const int64_t channels = groups_ * c_.channels, length = c_.source_length;
-      const bool by_channel = v.stride_l <= v.stride_c;
-      const E* from = static_cast<const E*>(v.data) + first_of(n) * v.stride_n + group0_ * c_.channels * v.stride_c;
-      const int64_t stride_c = (by_channel ? length : 1) * width_, stride_l = (by_channel ? 1 : channels) * width_;
-      T* to = gathered_.data();
-      if (by_channel)
-        for_each_run(v.stride_c == length * v.stride_l, channels, length, [&](int64_t c, int64_t count) {
-          call_.copy_.in(
-              {to + c * stride_c, 1, width_, from + c * v.stride_c, v.stride_n, v.stride_l, count_of(n), count});
-        });
-      else
-        for_each_run(v.stride_l == channels * v.stride_c, length, channels, [&](int64_t l, int64_t count) {
-          call_.copy_.in(
-              {to + l * stride_l, 1, width_, from + l * v.stride_l, v.stride_n, v.stride_c, count_of(n), count});
-        });
-      return {to, 0, stride_c, stride_l};
-    }
-
-    // The reverse for `rows` rows of the result, whose first is `out` of the first sample.
-    void scatter(int64_t n, int64_t rows, E* out) const {
-      const MutableView& v = call_.out_;
-      const int64_t length = c_.out_length;
-      for_each_run(
-          v.stride_c == length * v.stride_l && scattered_row_ == length * width_, rows, length,
-          [&](int64_t r, int64_t count) {
-            call_.copy_.out(
-                {out + r * v.stride_c, v.stride_n, v.stride_l, &scattered_[r * scattered_row_], 1, width_, count_of(n),
-                 count});
-          });
-    }
-
-    // Calls fn(run, elements) for every run of `length`, or once for all of them, where they follow each other.
-    template <class Fn>
-    static void for_each_run(bool follow, int64_t runs, int64_t length, Fn&& fn) {
-      if (follow) fn(0, runs * length);
-      for (int64_t run = 0; run < runs && !follow; ++run) fn(run, length);
+      View v = call_.source_;
+      v.data = static_cast<const E*>(v.data) + first_of(n) * v.stride_n + group0_ * c_.channels * v.stride_c;
+      return gather_samples<E>(
+          call_.copy_, v, count_of(n), width_, groups_ * c_.channels, c_.source_length, gathered_.data());
     }
 
     // The block itself, then the positions outside the result that fold back into it.
@@ -269,7 +236,9 @@ class CorrelateCall {
         return;
       }
       write<T>(first, last, rows, n, scattered_.data(), scattered_row_, width_, call_.copy_sums_);
-      scatter(n, rows, out);
+      scatter_samples<E>(
+          call_.copy_, scattered_.data(), scattered_row_, width_,
+          {out, call_.out_.stride_n, call_.out_.stride_c, call_.out_.stride_l}, count_of(n), rows, c_.out_length);
     }
 
     // Sample n of `rows` rows, those of tiles [first, last), as elements O.

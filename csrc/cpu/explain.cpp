@@ -67,6 +67,12 @@ void explain_correlation(
         << name << ".reason: a depthwise layer whose rows do not fill a vector, so lanes are channels\n";
     return;
   }
+  if (lanes_are_rows(c, sum_bytes)) {
+    out << name << ".algorithm: thin\n"
+        << name << ".tile: " << 64 / sum_bytes << " channels x " << c.n * c.q_total() << " positions\n"
+        << name << ".reason: fewer positions in all than fill a vector, so lanes are channels of the result\n";
+    return;
+  }
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"

@@ -39,7 +39,7 @@ struct GradWeightCall {
              .sum_type = std::is_same_v<E, T>,
              .channels_innermost = g.stride_c == 1 && x.stride_c == 1},
             machine_with(kernels))),
-        layout(c, plan.panel_length, kDotLanes<T>),
+        layout(c, plan.panel_length, kDotLanes<T>, plan.reduction.together ? plan.reduction.runs : 1),
         weights(grad_w ? c.channels * c.taps : 0),
         in_place(std::is_same_v<E, T> && plan.reduction.parts == 1),
         w_parts(in_place ? 0 : plan.reduction.parts * p.c_out * weights),

@@ -30,6 +30,27 @@ struct CorrelateArgs {
   bool from_memory = false;  // x is not a panel that was just packed
 };
 
+// for r < thin_rows, p < positions:
+//   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
+//                          w[r * w_row + c * w_channel + t] * x[(c * taps + t) * positions + p]
+// in the same chains. With fewer taps than 16 bytes hold, there are two channels at least, and what follows a row of the first
+// is read; or transposed: w_row and taps are 1.
+template <class T>
+struct ThinArgs {
+  const T* w;
+  int64_t w_row, w_channel;
+  int64_t channels, taps;
+  const T* x;
+  const T* init;  // null: zeros
+  T* out;
+  int64_t out_row;
+};
+constexpr int kThinPositions = 4;
+// Transposed rows follow each other, and a tile takes as many of them as make 8 vectors of sums of 32 bytes.
+constexpr int64_t thin_rows(int64_t sum_bytes, bool transposed, int64_t positions) {
+  return 64 / sum_bytes * (!transposed || positions > 2 ? 1 : 4 / positions);
+}
+
 // The same for one row, in another order: taps are added in chunks of kFirShared * kFirShift, and within a chunk in the
 // order t, t + kFirShift, t + 2 * kFirShift, ... for ascending t < kFirShift.
 template <class T>
@@ -182,6 +203,7 @@ template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
   using Correlate = void (*)(const CorrelateArgs<T>&);
+  using Thin = void (*)(const ThinArgs<T>&);
   using Channels = void (*)(const ChannelsArgs<T>&);
   using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
@@ -202,6 +224,9 @@ struct ArithmeticKernels {
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
   Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
   Correlate fir[3][kMaxVectors + 1];
+
+  // thin[transposed][positions], 1 <= positions <= kThinPositions.
+  Thin thin[2][kThinPositions + 1];
 
   // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps.
   int64_t channel_vectors, channel_taps;

@@ -9,6 +9,7 @@
 
 #include "../division.h"
 #include "grad_weight_call.h"
+#include "samples.h"
 
 namespace torch_conv1d::cpu {
 
@@ -20,8 +21,11 @@ class OuterItem {
   OuterItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
       : call_(call),
         b_(block),
+        together_(call.plan.reduction.together),
+        gathered_(together_ ? b_.ci_count * call.c.source_length * call.layout.width : 0),
         x_run_((b_.ci_count + 1) * call.layout.row),
-        x_(call.plan.reduction.runs * x_run_),
+        x_runs_(call.plan.reduction.runs / call.layout.width),
+        x_(x_runs_ * x_run_),
         g_rows_(ceil_div(b_.co_count, call.kernels.lanes) * call.kernels.lanes),
         g_size_(call.plan.reduction.runs * call.plan.reduction.length * g_rows_),
         g_(g_size_),
@@ -30,15 +34,28 @@ class OuterItem {
 
   void run() const {
     // Room that packing leaves alone: the row of ones, and output channels that round a tile up.
-    for (int64_t m = 0; m < call_.plan.reduction.runs; ++m)
+    for (int64_t m = 0; m < x_runs_; ++m)
       std::fill_n(x_.data() + (m + 1) * x_run_ - call_.layout.row, call_.layout.row, T(1));
     if (g_rows_ > b_.co_count) std::fill_n(g_.data(), g_size_, T(0));
     std::fill_n(sums_.data(), sum_count_ * g_rows_, T(0));
 
     const std::vector<int64_t> offsets = offsets_of_weights();
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
-      for (int64_t m = 0; m < runs; ++m) pack(n0 + m, m, runs, lo0, length);
-      add(offsets, runs, length);
+      if (together_) {
+        if (b_.ci_count) pack_together(n0, runs, lo0, length);
+        if (runs < call_.layout.width) std::fill_n(g_.data(), g_size_, T(0));
+        for (int64_t m = 0; m < runs; ++m) pack_grad_y(n0 + m, m, call_.layout.width, lo0, length, g_size_ / g_rows_);
+        add(offsets, 1, length * call_.layout.width);
+      } else {
+        for (int64_t m = 0; m < runs; ++m) {
+          if (b_.ci_count)
+            pack_panel<E>(
+                call_.c, call_.layout, call_.copy, call_.x, n0 + m, first_channel(), b_.ci_count, lo0, length,
+                x_.data() + m * x_run_);
+          pack_grad_y(n0 + m, m * length, 1, lo0, length, runs * length);
+        }
+        add(offsets, runs, length);
+      }
     });
     write();
   }
@@ -60,18 +77,27 @@ class OuterItem {
     return std::min(kernels.outer_vectors, ceil_div(b_.co_count - co, kernels.lanes)) * kernels.lanes;
   }
 
-  // Sample n as run m.
-  void pack(int64_t n, int64_t m, int64_t runs, int64_t lo0, int64_t length) const {
-    if (b_.ci_count)
-      pack_panel<E>(
-          call_.c, call_.layout, call_.copy, call_.x, n, b_.group0 * call_.c.channels + b_.ci0, b_.ci_count, lo0,
-          length, x_.data() + m * x_run_);
+  int64_t first_channel() const { return b_.group0 * call_.c.channels + b_.ci0; }
+
+  // x of `runs` samples from n0 on; zeros for those that are missing, to be multiplied by zeros.
+  void pack_together(int64_t n0, int64_t runs, int64_t lo0, int64_t length) const {
+    View from = call_.x;
+    from.data = static_cast<const E*>(from.data) + n0 * from.stride_n + first_channel() * from.stride_c;
+    const int64_t width = call_.layout.width;
+    if (runs < width) std::fill_n(gathered_.data(), b_.ci_count * call_.c.source_length * width, T(0));
+    const View samples =
+        gather_samples<E>(call_.copy, from, runs, width, b_.ci_count, call_.c.source_length, gathered_.data());
+    pack_panel<T>(call_.c, call_.layout, call_.copy_sums, samples, 0, 0, b_.ci_count, lo0, length, x_.data());
+  }
+
+  // Position lo0 + i of sample n becomes position first + i * step of `positions`.
+  void pack_grad_y(int64_t n, int64_t first, int64_t step, int64_t lo0, int64_t length, int64_t positions) const {
     const View& from = call_.grad_y;
     const E* g = static_cast<const E*>(from.data) + n * from.stride_n +
                  (b_.group0 * call_.c.rows + b_.co0) * from.stride_c + lo0 * from.stride_l;
     for (int64_t co = 0; co < b_.co_count; co += width(co))
       call_.copy.in(
-          {g_.data() + (co * runs + m * width(co)) * length, 1, width(co), g + co * from.stride_c, from.stride_c,
+          {g_.data() + co * positions + first * width(co), 1, step * width(co), g + co * from.stride_c, from.stride_c,
            from.stride_l, std::min(width(co), b_.co_count - co), length});
   }
 
@@ -97,7 +123,9 @@ class OuterItem {
 
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E> b_;
-  const int64_t x_run_;
+  const bool together_;
+  const Scratch<T> gathered_;
+  const int64_t x_run_, x_runs_;
   const Scratch<T> x_;
   const int64_t g_rows_, g_size_;
   const Scratch<T> g_;

@@ -20,8 +20,6 @@ constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
 // weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 2 << 20;
-// Below this many multiply-adds a second thread costs more than it saves.
-constexpr double kThreadWork = 1 << 18;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedVectors = 4;
 // Rows shorter than this (twice this, if they have a halo) leave too many lanes of their last vector idle, and take longer to
@@ -65,14 +63,18 @@ struct DirectReads {
   }
 };
 
+// Whether there are several rows shorter than `limit`, and not much more of the source than they read.
+bool has_short_rows(const Correlation& c, int64_t limit) {
+  const int64_t q_total = c.q_total();
+  return c.n > 1 && q_total > 0 && q_total < limit && c.source_length <= 2 * q_total * c.source_stride + kShortRow;
+}
+
 // How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
 // taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
   const int64_t q_total = c.q_total();
-  if (c.n <= 1 || q_total == 0 || q_total >= (c.taps > 1 ? 2 : 1) * kShortRow ||
-      c.source_length > 2 * q_total * c.source_stride + kShortRow)
-    return 1;
+  if (!has_short_rows(c, (c.taps > 1 ? 2 : 1) * kShortRow)) return 1;
   const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
@@ -175,6 +177,15 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   return plan;
 }
 
+bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
+  // Of several channels with few taps each, the weights before or after those of a row are read with them.
+  const bool transposed = c.w_row == 1;
+  const bool neighbours = c.w_channel == c.taps ? c.channels * c.taps * sum_bytes >= 16 : c.channels > 1;
+  const int64_t positions = c.n * c.q_total();
+  return positions > 0 && positions <= kThinPositions && c.rows >= thin_rows(sum_bytes, transposed, positions) &&
+         c.phases == 1 && c.fold_left + c.fold_right == 0 && (transposed || neighbours);
+}
+
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
   return c.rows == 1 && c.channels == 1 && c.fold_left + c.fold_right == 0 && c.groups >= lanes &&
@@ -213,6 +224,8 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   r.length = ceil_div(ceil_div(p.l_out, r.blocks_per_sample), unit) * unit;
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
+  r.together =
+      lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p), kShortRow);
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
   r.parts = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
@@ -284,8 +297,10 @@ GradWeightPlan plan_grad_weight(
         plan.co_block = ceil_div(p.c_out_per_group(), ++co_parts);
     }
   } else {
-    plan.ci_block = fit(x_bytes * r.runs, p.c_in_per_group());
     plan.co_block = fit(g_bytes * r.runs, p.c_out_per_group());
+    // In a single block every sum is met once, so that they outweigh what is read.
+    const int64_t sum_row = r.blocks == 1 ? plan.co_block * p.kernel_size * sum_bytes : 0;
+    plan.ci_block = fit(std::max(x_bytes * r.runs, sum_row), p.c_in_per_group());
   }
 
   const auto items = [&] {

@@ -57,6 +57,12 @@ struct DataFacts {
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
+// Below this many multiply-adds a second thread costs more than it saves.
+constexpr double kThreadWork = 1 << 18;
+
+// Whether there are so few positions in all that lanes are rows of the result.
+bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
+
 // A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
 struct ChannelsPlan {
   int64_t channel_block, q_block;
@@ -78,7 +84,8 @@ enum class GradWeightLanes {
 };
 struct ReductionPlan {
   GradWeightLanes lanes;
-  int64_t runs, length;  // a block is `length` positions of each of `runs` samples
+  int64_t runs, length;  // a block is `length` positions of each of `runs` samples,
+  bool together;         // which stand side by side, so that it is the sum over (position, sample) instead
   int64_t blocks_per_sample, blocks;
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };

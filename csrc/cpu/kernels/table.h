@@ -15,6 +15,7 @@
 #include "multiply_add.h"
 #include "outer.h"
 #include "spectra.h"
+#include "thin.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
@@ -36,6 +37,12 @@ constexpr void fill_fir(ArithmeticKernels<T>& table) {
   table.fir[1][Vectors] = &fir<T, Vectors, 0>;
   table.fir[2][Vectors] = &fir<T, Vectors, 1>;
   if constexpr (Vectors > 1) fill_fir<T, Vectors - 1>(table);
+}
+template <class T, int Positions>
+constexpr void fill_thin(ArithmeticKernels<T>& table) {
+  table.thin[0][Positions] = &thin<T, Positions, false>;
+  table.thin[1][Positions] = &thin<T, Positions, true>;
+  if constexpr (Positions > 1) fill_thin<T, Positions - 1>(table);
 }
 template <class T, int Vectors>
 constexpr void fill_channels(ArithmeticKernels<T>& table) {
@@ -113,6 +120,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.outer_vectors = Budget::outer_vectors;
   table.row_sums_rows = Budget::row_sums_rows;
   fill<T, Budget>(table);
+  fill_thin<T, kThinPositions>(table);
   table.multiply_add = &multiply_add<T>;
   fill_transforms<T, int(kMaxToomCookTaps)>(table);
   table.split = &split<T>;

@@ -63,17 +63,45 @@ struct FirstIndices<0, Index...> {
   using type = Indices<Index...>;
 };
 
+// The elements of a, then those of b.
+template <class V, int... I>
+inline auto joined(V a, V b, Indices<I...>) {
+  using T = decltype(a[0] + a[0]);
+  typename VectorOf<T, 2 * int(sizeof(V))>::type value;
+#if __has_builtin(__builtin_shufflevector)
+  value = __builtin_shufflevector(a, b, I...);
+#else
+  std::memcpy(&value, &a, sizeof a);
+  std::memcpy(reinterpret_cast<char*>(&value) + sizeof a, &b, sizeof b);
+#endif
+  return value;
+}
 // Every second element of a and b, from `first` on.
 template <class V, int... I>
 inline V every_second(V a, V b, Indices<I...>, bool first) {
   return first ? V(SHUFFLE(a, b, (2 * I + 1)...)) : V(SHUFFLE(a, b, (2 * I)...));
 }
-// Elements of a and b in turn: those of their lower or upper halves.
-template <class V, int... I>
-inline V in_turn(V a, V b, Indices<I...>, bool upper) {
+// Elements of a and b in turn: those of the lower or upper halves of each part of Part elements.
+template <int Part, class V, int... I>
+inline V in_turn_by_part(V a, V b, Indices<I...>, bool upper) {
   constexpr int kCount = sizeof...(I);
-  return upper ? V(SHUFFLE(a, b, (kCount / 2 + I / 2 + I % 2 * kCount)...))
-               : V(SHUFFLE(a, b, (I / 2 + I % 2 * kCount)...));
+  return upper ? V(SHUFFLE(a, b, (I / Part * Part + Part / 2 + I % Part / 2 + I % 2 * kCount)...))
+               : V(SHUFFLE(a, b, (I / Part * Part + I % Part / 2 + I % 2 * kCount)...));
+}
+template <class V, int... I>
+inline V in_turn(V a, V b, Indices<I...> all, bool upper) {
+  return in_turn_by_part<sizeof...(I)>(a, b, all, upper);
+}
+
+// A vector of pieces of 16 bytes, from the pointers that `from` lists, `offset` elements further.
+template <class T, int Bytes>
+inline typename VectorOf<T, Bytes>::type load_pieces(const T* const* from, int64_t offset) {
+  if constexpr (Bytes == 16)
+    return load<typename VectorOf<T, Bytes>::type>(*from + offset);
+  else
+    return joined(
+        load_pieces<T, Bytes / 2>(from, offset), load_pieces<T, Bytes / 2>(from + Bytes / 32, offset),
+        typename FirstIndices<Bytes / int(sizeof(T))>::type());
 }
 
 }  // namespace

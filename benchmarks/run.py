@@ -20,7 +20,7 @@ causal padding and the copies that (N, L, C) tensors need; `ncl` is our own time
 "roofline" is the shortest possible time, max(flops / peak, bytes / bandwidth), over ours. Peak is
 what multiply-adds in registers reach with the instruction set of --isa (in float32 for bfloat16 and
 float16, which accumulate there), bandwidth what a large copy reaches, both measured in the same run
-with the same threads. Flops are those of the direct sum: fewer multiplications (Toom-Cook) can
+with the same threads. Flops are those of the direct sum: fewer multiplications (Toom-Cook, FFT) can
 exceed the peak, and tensors that stay in a cache the bandwidth. On a GPU the limits are a large
 matrix product and a clone. (--device cuda has not run on a GPU.)
 

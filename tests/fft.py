@@ -23,15 +23,15 @@ from torch_conv1d import _C
 
 
 class Blocks(NamedTuple):
-    """`count` blocks of `step` results, computed by transforms of `length` elements."""
+    """`number` blocks of `step` results, computed by transforms of `length` elements."""
 
-    count: int
+    number: int
     step: int
     length: int
 
     def energies(self, row: Tensor, first: int) -> Tensor:
-        """(..., count): the sum of what each block reads; `row` starts at position `-first`."""
-        end = (self.count - 1) * self.step + self.length
+        """(..., number): the sum of what each block reads; `row` starts at position `-first`."""
+        end = (self.number - 1) * self.step + self.length
         padded = F.pad(row, (first, end - first - row.shape[-1]))
         return padded.unfold(-1, self.length, self.step).sum(-1)
 
@@ -45,7 +45,7 @@ class Blocks(NamedTuple):
 
 
 def blocks_used(problem: Problem, operation: str) -> Blocks | None:
-    """The blocks, where `operation` of a problem is computed in the frequency domain."""
+    """Its blocks, where `operation` of a problem is computed in the frequency domain."""
     match = re.search(
         rf"^{operation}\.algorithm: fft\n.*: (\d+) of (\d+) positions, transforms of (\d+)$",
         _C.explain(str(problem)),

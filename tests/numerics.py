@@ -49,8 +49,9 @@ class Expected:
 def error_budget(expected: Expected, dtype: torch.dtype) -> Tensor:
     """SAFETY * epsilon * sqrt(terms) * scale, plus the rounding of a narrower result."""
     sums_in = torch.float64 if dtype == torch.float64 else torch.float32
-    narrower = dtype != torch.float64 and expected.roundings is not None
-    terms = expected.roundings if narrower else expected.terms
+    terms = expected.terms
+    if dtype != torch.float64 and expected.roundings is not None:
+        terms = expected.roundings
     budget = expected.scale * (SAFETY * torch.finfo(sums_in).eps * math.sqrt(terms))
     if dtype != sums_in:
         narrow = torch.finfo(dtype)
@@ -97,7 +98,7 @@ def expect_grad_weight(p: Problem, grad_y: Tensor, x: Tensor) -> Expected:
         outputs = blocks._replace(length=blocks.step).energies(_squared(grad_y), 0)
         squares = (blocks.energies(padded, 0) * outputs / blocks.length).sum((0, 2))
         scale = squares.sqrt()[:, None, None].expand_as(value)
-        roundings = blocks.roundings + p.n * blocks.count
+        roundings = blocks.roundings + p.n * blocks.number
         return Expected("grad_weight", value, scale, p.n * p.l_out, roundings)
     squares = reference.grad_weight(p, _squared(grad_y), _squared(x))
     scale = squares.sqrt()

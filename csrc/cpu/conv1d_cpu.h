@@ -14,7 +14,7 @@
 
 namespace torch_conv1d::cpu {
 
-// direct: sums of products and nothing else. automatic: also what needs fewer multiplications, where it is faster.
+// direct: sums of products and nothing else. automatic: also what needs fewer multiplications (Toom-Cook, fft), where it is faster.
 enum class Algorithm { automatic, direct };
 
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.

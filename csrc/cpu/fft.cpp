@@ -19,24 +19,24 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-constexpr int64_t kCallBytes = 512 << 10;
+constexpr int64_t kCallBytes = 256 << 10;
 // The gradient of a few weights is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 8;
 
-// What all three derivatives share. Row (block, channel) of a call is number block * channels + channel.
+// What all three derivatives share. A call transforms rows of `operands` tensors for each of its channels and blocks.
 template <class E>
 class FftCall {
  public:
   using T = SumOf<E>;
 
-  FftCall(const Correlation& c, const KernelTable& table)
+  FftCall(const Correlation& c, const KernelTable& table, int64_t operands)
       : kernels(arithmetic_kernels<E>(table)),
         copy(copy_kernels<E>(table)),
         c(c),
         form(c),
         layout(form.source, form.length, kernels.lanes),
         spectrum(spectrum_elements(form.length)),
-        rows(std::max<int64_t>(kCallBytes / int64_t(sizeof(T)) / form.length, 1)),
+        rows(std::max<int64_t>(kCallBytes / int64_t(sizeof(T)) / form.length / operands, 1)),
         channel_blocks(std::min(ceil_div(ceil_div(c.groups, rows), threads()) * threads(), c.groups)),
         block_count(std::max<int64_t>(rows / ceil_div(c.groups, channel_blocks), 1)),
         total_blocks(c.n * form.blocks) {}
@@ -78,7 +78,7 @@ class FftCall {
   const FftForm form;
   const PanelLayout layout;
   const int64_t spectrum;        // elements of one
-  const int64_t rows;            // of a call
+  const int64_t rows;            // of each operand of a call
   const int64_t channel_blocks;  // equal parts of the channels, as many for every thread
   const int64_t block_count;     // blocks of a call
   const int64_t total_blocks;    // of all samples
@@ -129,7 +129,7 @@ void sum_gradient(const FftCall<E>& call, View grad_y, View x, E* grad_w) {
   const int64_t row = call.layout.row, spectrum = call.spectrum;
   // From the shape alone, because sums depend on it. A part fills a call, and its sums do not.
   const int64_t parts = std::clamp<int64_t>(
-      2 * c.groups * call.total_blocks / call.rows, 1, std::clamp<int64_t>(2 * call.rows / c.groups, 1, kParts));
+      c.groups * call.total_blocks / call.rows, 1, std::clamp<int64_t>(4 * call.rows / c.groups, 1, kParts));
 
   const auto write = [&](int64_t channel0, int64_t channels, T* sums) {
     const TransformedRows<T> h = invert_rows(sums, channels, form.length);
@@ -182,7 +182,7 @@ void fft_filter(
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
     using T = SumOf<E>;
-    filter(FftCall<E>(c, table), source, static_cast<const T*>(w), static_cast<const T*>(bias), out);
+    filter(FftCall<E>(c, table, 1), source, static_cast<const T*>(w), static_cast<const T*>(bias), out);
   });
 }
 
@@ -190,7 +190,7 @@ void fft_grad_weight(const Conv1dProblem& p, DType dtype, const KernelTable& tab
   const Correlation c = forward_correlation(p);
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
-    sum_gradient(FftCall<E>(c, table), grad_y, x, static_cast<E*>(grad_w));
+    sum_gradient(FftCall<E>(c, table, 2), grad_y, x, static_cast<E*>(grad_w));
   });
 }
 

@@ -14,7 +14,8 @@
 //
 // Weights were packed as fragments of a, so that a warp reads 512 bytes in a row; the warps of a block read the same ones, from L1 after the first.
 // With 16 R rows x 32 positions of a warp a step costs 512 R + 1024 bytes of L1 for 4 R products: at 128 bytes and half a product a cycle, R = 3 takes 20 cycles
-// of loads beside 24 of products. Registers: 16 R sums, 4 R + 2 operands, 162 at most with the addresses: three blocks of a multiprocessor.
+// of loads beside 24 of products. Registers: 16 R sums, 4 R + 2 operands, 140 at most with the addresses on sm_90: three blocks of a
+// multiprocessor. Two taps a turn of the loop, as compilers like it, would spill on sm_100.
 #pragma once
 
 #include "../kernels.h"
@@ -111,6 +112,7 @@ __global__ void __launch_bounds__(kCorrelateMmaThreads, 1)
         for (int word = 0; word < stage_words; word += kMmaWords, of_block += c.taps * (ROW_TILES * kWarp)) {
           const RowFragment<E>* of_tap = of_block;
           TileWalk walk(first_offset, int(a.offset_step), planes);
+#pragma unroll 1
           for (int tap = 0; tap < taps; ++tap, walk.next(), of_tap += a.tap_step * (ROW_TILES * kWarp)) {
             RowFragment<E> rows[ROW_TILES];
 #pragma unroll

@@ -22,8 +22,8 @@ constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 constexpr int64_t kHeldBytes = 2 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedVectors = 4;
-// Rows shorter than this (twice this, if they have a halo) leave too many lanes of their last vector idle, and take longer to
-// pack than to gather. Of so many samples side by side, a position is a cache line.
+// Rows shorter than this may leave lanes of their last vector idle. Of so many samples side by side, a position is a cache line;
+// rows no longer than that take longer to pack than to gather.
 constexpr int64_t kShortRow = 64, kSamplesTogether = 16;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
 constexpr int64_t kDirectProducts = 16;
@@ -63,10 +63,10 @@ struct DirectReads {
   }
 };
 
-// Whether there are several rows shorter than `limit`, and not much more of the source than they read.
-bool has_short_rows(const Correlation& c, int64_t limit) {
+// Whether there are several rows shorter than kShortRow, and not much more of the source than they read.
+bool has_short_rows(const Correlation& c) {
   const int64_t q_total = c.q_total();
-  return c.n > 1 && q_total > 0 && q_total < limit && c.source_length <= 2 * q_total * c.source_stride + kShortRow;
+  return c.n > 1 && q_total > 0 && q_total < kShortRow && c.source_length <= 2 * q_total * c.source_stride + kShortRow;
 }
 
 // How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
@@ -74,7 +74,9 @@ bool has_short_rows(const Correlation& c, int64_t limit) {
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
   const int64_t q_total = c.q_total();
-  if (!has_short_rows(c, (c.taps > 1 ? 2 : 1) * kShortRow)) return 1;
+  if (!has_short_rows(c)) return 1;
+  // Gathering and scattering cost as much as an idle lane in ten.
+  if (q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11) return 1;
   const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
@@ -224,8 +226,7 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   r.length = ceil_div(ceil_div(p.l_out, r.blocks_per_sample), unit) * unit;
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
-  r.together =
-      lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p), kShortRow);
+  r.together = lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p));
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
   r.parts = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));

@@ -18,7 +18,7 @@ struct Buffer {
 
 struct Pool {
   std::vector<Buffer> free;
-  size_t bytes = 0;
+  size_t bytes = 0, used = 0;  // of the free ones, and of those that are not
   ~Pool() {
     for (const Buffer& buffer : free) ::operator delete(buffer.data, kAlignment);
   }
@@ -31,17 +31,26 @@ ScratchMemory::ScratchMemory(size_t bytes) : capacity_(std::max<size_t>(bytes, 6
   auto best = pool.free.end();
   for (auto it = pool.free.begin(); it != pool.free.end(); ++it)
     if (it->capacity >= capacity_ && (best == pool.free.end() || it->capacity < best->capacity)) best = it;
+  pool.used += capacity_;
   if (best == pool.free.end()) {
+    // What is kept may not add to what a call needs.
+    while (!pool.free.empty() && pool.used + pool.bytes > kKeptBytes) {
+      pool.bytes -= pool.free.back().capacity;
+      ::operator delete(pool.free.back().data, kAlignment);
+      pool.free.pop_back();
+    }
     data_ = ::operator new(capacity_, kAlignment);
     return;
   }
   data_ = best->data;
+  pool.used += best->capacity - capacity_;
   capacity_ = best->capacity;
   pool.bytes -= capacity_;
   pool.free.erase(best);
 }
 
 ScratchMemory::~ScratchMemory() {
+  pool.used -= capacity_;
   if (pool.free.size() < kKeptBuffers && pool.bytes + capacity_ <= kKeptBytes) {
     pool.free.push_back({data_, capacity_});
     pool.bytes += capacity_;

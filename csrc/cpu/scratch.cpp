@@ -20,7 +20,12 @@ struct Pool {
   std::vector<Buffer> free;
   size_t bytes = 0, used = 0;  // of the free ones, and of those that are not
   ~Pool() {
-    for (const Buffer& buffer : free) ::operator delete(buffer.data, kAlignment);
+    while (!free.empty()) drop(free.end() - 1);
+  }
+  void drop(std::vector<Buffer>::iterator buffer) {
+    ::operator delete(buffer->data, kAlignment);
+    bytes -= buffer->capacity;
+    free.erase(buffer);
   }
 };
 thread_local Pool pool;
@@ -34,11 +39,7 @@ ScratchMemory::ScratchMemory(size_t bytes) : capacity_(std::max<size_t>(bytes, 6
   pool.used += capacity_;
   if (best == pool.free.end()) {
     // What is kept may not add to what a call needs.
-    while (!pool.free.empty() && pool.used + pool.bytes > kKeptBytes) {
-      pool.bytes -= pool.free.back().capacity;
-      ::operator delete(pool.free.back().data, kAlignment);
-      pool.free.pop_back();
-    }
+    while (!pool.free.empty() && pool.used + pool.bytes > kKeptBytes) pool.drop(pool.free.end() - 1);
     data_ = ::operator new(capacity_, kAlignment);
     return;
   }
@@ -51,12 +52,13 @@ ScratchMemory::ScratchMemory(size_t bytes) : capacity_(std::max<size_t>(bytes, 6
 
 ScratchMemory::~ScratchMemory() {
   pool.used -= capacity_;
-  if (pool.free.size() < kKeptBuffers && pool.bytes + capacity_ <= kKeptBytes) {
-    pool.free.push_back({data_, capacity_});
-    pool.bytes += capacity_;
-  } else {
-    ::operator delete(data_, kAlignment);
-  }
+  pool.free.push_back({data_, capacity_});
+  pool.bytes += capacity_;
+  if (pool.bytes > kKeptBytes)
+    pool.drop(pool.free.end() - 1);
+  else if (pool.free.size() > kKeptBuffers)  // small ones are the cheapest to get again
+    pool.drop(std::min_element(
+        pool.free.begin(), pool.free.end(), [](const Buffer& a, const Buffer& b) { return a.capacity < b.capacity; }));
 }
 
 }  // namespace torch_conv1d::cpu

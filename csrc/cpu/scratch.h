@@ -1,6 +1,6 @@
 // Working memory of a call: uninitialised, aligned to a cache line, recycled by the thread that used it.
 //
-// A thread keeps at most kKeptBuffers buffers of kKeptBytes in all, whatever lengths it has seen.
+// A thread keeps at most kKeptBuffers buffers, and kKeptBytes together with what it uses, whatever lengths it has seen.
 #pragma once
 
 #include <cstddef>

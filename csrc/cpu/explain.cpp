@@ -107,6 +107,11 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
     const Machine machine = machine_with(kernels);
     explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, dtype, machine);
     explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, dtype, machine);
+    if (sums_few_positions(p)) {
+      out << "grad_weight.algorithm: thin\n"
+          << "grad_weight.reason: " << p.n * p.l_out << " positions in all, so lanes are weights\n";
+      return;
+    }
     if (uses_fft(forward_correlation(p), algorithm)) {
       explain_fft(out, "grad_weight", forward_correlation(p));
       return;

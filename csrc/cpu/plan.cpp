@@ -38,6 +38,8 @@ constexpr int64_t kChannelSpan = 2048;
 // grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
+// Up to this many positions in all, the sums outweigh what is summed, and are stored as they are made.
+constexpr int64_t kFewSums = 8;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 512;
@@ -186,6 +188,12 @@ bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
   const int64_t positions = c.n * c.q_total();
   return positions > 0 && positions <= kThinPositions && c.rows >= thin_rows(sum_bytes, transposed, positions) &&
          c.phases == 1 && c.fold_left + c.fold_right == 0 && (transposed || neighbours);
+}
+
+bool sums_few_positions(const Conv1dProblem& p) {
+  const int64_t positions = p.n * p.l_out;
+  return positions > 0 && positions <= kFewSums && p.c_out_per_group() >= kOuterChannels &&
+         p.c_in_per_group() * p.kernel_size >= kOuterChannels;
 }
 
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {

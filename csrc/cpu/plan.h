@@ -63,6 +63,9 @@ constexpr double kThreadWork = 1 << 18;
 // Whether there are so few positions in all that lanes are rows of the result.
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
 
+// The same of grad_weight, where lanes are weights.
+bool sums_few_positions(const Conv1dProblem& p);
+
 // A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
 struct ChannelsPlan {
   int64_t channel_block, q_block;

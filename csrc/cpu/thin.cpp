@@ -2,8 +2,11 @@
 //
 //   gather what the taps of every position meet: [group][channel][tap][position]
 //   for every tile of rows, in parallel: one tile, the whole sum of each position
+//
+// and grad_weight, whose sums over so few positions are stored once, where they belong.
 #include "thin.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "../division.h"
@@ -16,9 +19,13 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Position i of all is position i % q_total of sample i / q_total.
+// Weights whose sums for a tile of output channels stay in the L1 cache until they are stored.
+constexpr int64_t kSumBlock = 512;
+
+// What tap t of position i meets goes to to[(channel * taps + t) * weight_step + i * position_step], for the channels of all
+// groups. Position i of all is position i % q_total of sample i / q_total.
 template <class E>
-void gather(const Correlation& c, View source, SumOf<E>* to) {
+void gather(const Correlation& c, View source, SumOf<E>* to, int64_t weight_step, int64_t position_step) {
   const int64_t positions = c.n * c.q_total();
   std::vector<int64_t> from;  // [tap][position], -1 for a zero
   for (int64_t t = 0; t < c.taps; ++t)
@@ -28,8 +35,11 @@ void gather(const Correlation& c, View source, SumOf<E>* to) {
       from.push_back(at < 0 ? -1 : i / c.q_total() * source.stride_n + at * source.stride_l);
     }
   const E* row = static_cast<const E*>(source.data);
-  for (int64_t channel = 0; channel < c.groups * c.channels; ++channel, row += source.stride_c)
-    for (const int64_t at : from) *to++ = at < 0 ? SumOf<E>(0) : to_sum(row[at]);
+  for (int64_t channel = 0; channel < c.groups * c.channels; ++channel, row += source.stride_c) {
+    const int64_t* at = from.data();
+    for (int64_t t = 0; t < c.taps; ++t, to += weight_step)
+      for (int64_t i = 0; i < positions; ++i, ++at) to[i * position_step] = *at < 0 ? SumOf<E>(0) : to_sum(row[*at]);
+  }
 }
 
 template <class E>
@@ -47,7 +57,7 @@ void run(
   const int64_t blocks = ceil_div(c.rows, width);
   const int64_t group_size = c.channels * c.taps * positions;
   const Scratch<T> x(c.groups * group_size);
-  gather<E>(c, source, x.data());
+  gather<E>(c, source, x.data(), positions, 1);
   const auto kernel = kernels.thin[transposed][positions];
   parallel_for(c.groups * blocks, c.multiply_adds() > kThreadWork, [&](int64_t begin, int64_t end) {
     const Scratch<T> sums(positions * width);
@@ -67,6 +77,56 @@ void run(
   });
 }
 
+// The correlate tile, whose channels are the positions, on all weights of an output channel as if they were positions.
+template <class E>
+void sum(const Conv1dProblem& p, const KernelTable& table, View grad_y, View x, E* grad_w, E* grad_b) {
+  using T = SumOf<E>;
+  const Correlation c = forward_correlation(p);
+  const ArithmeticKernels<T>& kernels = arithmetic_kernels<E>(table);
+  const int64_t positions = c.n * c.q_total(), weights = c.channels * c.taps, x_row = c.groups * weights + kSumBlock;
+  const Scratch<T> columns(grad_w ? positions * x_row : 0);
+  if (grad_w) gather<E>(c, x, columns.data(), 1, x_row);
+  const int64_t tiles = ceil_div(c.rows, kernels.correlate_rows);
+  parallel_for(c.groups * tiles, c.multiply_adds() > kThreadWork, [&](int64_t begin, int64_t end) {
+    const Scratch<T> g(positions * kernels.correlate_rows), sums(kernels.correlate_rows * kSumBlock);
+    for (int64_t item = begin; item < end; ++item) {
+      const int64_t group = item / tiles, tile = item % tiles, row0 = tile * c.rows / tiles;
+      const int64_t rows = (tile + 1) * c.rows / tiles - row0, channel = group * c.rows + row0;
+      for (int64_t n = 0; n < c.n; ++n)
+        copy_kernels<E>(table).in(
+            {&g[n * c.q_total() * rows], 1, rows,
+             static_cast<const E*>(grad_y.data) + n * grad_y.stride_n + channel * grad_y.stride_c, grad_y.stride_c,
+             grad_y.stride_l, rows, c.q_total()});
+      for (int64_t r = 0; r < rows && grad_b; ++r) {
+        T total = 0;
+        for (int64_t i = 0; i < positions; ++i) total += g[i * rows + r];
+        from_sum(total, grad_b[channel + r]);
+      }
+      constexpr int64_t kNoOffset = 0;
+      CorrelateArgs<T> args{};
+      args.x_row = x_row;
+      args.offset = &kNoOffset;
+      args.w = g.data();
+      args.channels = positions;
+      args.taps = 1;
+      args.out_row = kSumBlock;
+      for (int64_t j = 0; j < weights && grad_w; j += kSumBlock) {
+        const int64_t count = std::min(kSumBlock, weights - j);
+        for (int64_t i = 0; i < count;) {
+          const int64_t vectors = std::min(kernels.correlate_vectors[rows], ceil_div(count - i, kernels.lanes));
+          args.x = columns.data() + group * weights + j + i;
+          args.out = &sums[i];
+          args.tiles = 1;
+          kernels.correlate[rows][vectors](args);
+          i += vectors * kernels.lanes;
+        }
+        copy_kernels<E>(table).out(
+            {grad_w + channel * weights + j, weights, 1, sums.data(), kSumBlock, 1, rows, count});
+      }
+    }
+  });
+}
+
 }  // namespace
 
 void correlate_thin(
@@ -80,6 +140,14 @@ void correlate_thin(
   with_element(dtype, [&](auto element) {
     using T = SumOf<decltype(element)>;
     run<decltype(element)>(c, table, source, static_cast<const T*>(w), static_cast<const T*>(bias), out);
+  });
+}
+
+void sum_thin(
+    const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b) {
+  with_element(dtype, [&](auto element) {
+    using E = decltype(element);
+    sum<E>(p, table, grad_y, x, static_cast<E*>(grad_w), static_cast<E*>(grad_b));
   });
 }
 

@@ -201,6 +201,14 @@ def test_memory_of_a_call_is_seen() -> None:
     assert Memory(results=5, peak=7).beside == 2
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone")
+@pytest.mark.parametrize("mode", ["forward", "grad_weight"])
+def test_many_transformed_weights_take_little_memory(mode: str) -> None:
+    case = Case(parse_workload("n8_ci512_co512_l256_k3_s1_p1_d1_g1"), mode, "float32")
+    ours = memory.measure_peak(case, "by_torch_conv1d", threads=2)
+    assert ours.beside <= 2 * memory.ALLOWED_PER_THREAD
+
+
 def test_copies_of_operands_exceed_the_cache_together() -> None:
     for moved, cache in ((1, 100), (60, 100), (200, 100), (201, 100)):
         count = cuda.copies_beyond_cache(moved, cache)

@@ -185,10 +185,18 @@ def test_the_choice_knows_neither_batch_nor_threads(problem: Problem) -> None:
         "n1_ci40_co40_l400_k3_s1_p0_d1_g1",
         "n1_ci512_co512_l300_k9_s1_p0_d1_g1",
         "n1_ci64_co64_l1100_k3_s1_p0_d512_g1",
+        "n2_ci2_co2_l300_k257_s1_p128_d1_g2",  # its tiles would have a single row
     ],
 )
 def test_layers_that_stay_direct(direct: str) -> None:
     assert toom_cook.taps_used(Problem.parse(direct), "forward") is None
+
+
+def test_few_output_channels_keep_a_direct_grad_weight() -> None:
+    # They would leave the lanes of its tile idle, which are output channels.
+    problem = Problem.parse("n1_ci4_co4_l2000_k63_s1_p0_d1_g1")
+    assert toom_cook.taps_used(problem, "forward") == 4
+    assert toom_cook.taps_used(problem, "grad_weight") is None
 
 
 def test_calls_from_several_python_threads_do_not_meet() -> None:

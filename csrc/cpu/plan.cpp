@@ -245,10 +245,10 @@ GradWeightPlan plan_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
   const Correlation c = forward_correlation(p);
-  const bool few_weights = p.c_out_per_group() < kOuterChannels ||
-                           (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
+  const bool few_channels = p.c_out_per_group() < kOuterChannels;
+  const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
   // The batch is summed over anyway, so it may have a say here.
-  const bool transforms = uses_toom_cook(c, algorithm) && p.n * p.l_out >= kTransformedSum;
+  const bool transforms = uses_toom_cook(c, algorithm) && !few_channels && p.n * p.l_out >= kTransformedSum;
   plan.reduction = plan_reduction(
       p, transforms                               ? GradWeightLanes::transformed
          : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels

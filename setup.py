@@ -46,7 +46,9 @@ ISA_FLAGS = {
     "wide": f"-mavx2 {FMA_FLAGS}",
     "avx512": f"-mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512 {FMA_FLAGS}",
 }
-if platform.machine().lower() not in ("x86_64", "amd64"):
+if platform.machine().lower() in ("aarch64", "arm64"):
+    ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"], "neon": "-ffp-contract=fast"}
+elif platform.machine().lower() not in ("x86_64", "amd64"):
     ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"]}
 
 # psabi: kernels pass vectors wider than the registers they are compiled for, but to nobody else.

@@ -15,6 +15,8 @@ namespace torch_conv1d::cpu {
 extern const KernelTable kBaselineKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Kernels, kWideKernels, kAvx512Kernels;
+#elif defined(__aarch64__)
+extern const KernelTable kNeonKernels;
 #endif
 
 namespace {
@@ -39,6 +41,8 @@ std::vector<InstructionSet> find_supported() {
         __builtin_cpu_supports("avx512dq"))
       found.push_back({"avx512", &kAvx512Kernels});
   }
+#elif defined(__aarch64__)
+  found.push_back({"neon", &kNeonKernels});
 #endif
   return found;
 }

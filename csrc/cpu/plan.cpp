@@ -49,7 +49,7 @@ constexpr int64_t kTransformedBytes = 13 << 18;
 // Positions from which the products saved outweigh the transformation of the sums.
 constexpr int64_t kTransformedSum = 768;
 // A small result is summed in up to kParts parts, so that threads have something to share.
-constexpr int64_t kParts = 16, kPartElements = 1 << 16;
+constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 
 // Whether the source may be read where it is, and the positions at either end that have to be packed all the same.
 struct DirectReads {
@@ -229,9 +229,10 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   const int64_t positions = transformed                                 ? kTransformedPositions
                             : lanes == GradWeightLanes::output_channels ? kOuterPositions
                                                                         : dot_positions;
-  r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
-  r.length = ceil_div(ceil_div(p.l_out, r.blocks_per_sample), unit) * unit;
+  const int64_t equal_parts = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
+  r.length = ceil_div(ceil_div(p.l_out, equal_parts), unit) * unit;
+  r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, std::max<int64_t>(r.length, 1)), 1);
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
   r.together = lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p));
@@ -316,9 +317,11 @@ GradWeightPlan plan_grad_weight(
     return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
            ceil_div(p.c_in_per_group(), plan.ci_block);
   };
-  // Sharing x costs less than sharing grad_y, which outer transposes.
+  // Sharing x costs less than sharing grad_y, which outer transposes; of transformed operands, sharing the fewer rows does.
   const int64_t least_co = dot ? 8 : 64;
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (items() < wanted && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
+    plan.co_block = ceil_div(plan.co_block, 2);
   while (items() < wanted && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
   while (items() < wanted && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
   return plan;

@@ -1,4 +1,4 @@
-// Any x86-64 or AArch64 machine: 16-byte vectors. On x86-64 that is SSE2: 16 registers and no fused multiply-add, so
+// Any machine: 16-byte vectors. On x86-64 that is SSE2: 16 registers and no fused multiply-add, so
 // the results differ in their last bits from those of the other instruction sets.
 #define VECTOR_BYTES 16
 #include "../kernels/table.h"

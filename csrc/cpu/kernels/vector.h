@@ -38,6 +38,8 @@ template <class V>
 inline void keep_in_register(V& value) {
 #if defined(__x86_64__) && (VECTOR_BYTES < 64 || defined(__AVX512F__))
   asm("" : "+v"(value));
+#elif defined(__aarch64__) && VECTOR_BYTES == 16
+  asm("" : "+w"(value));
 #else
   (void)value;
 #endif

@@ -55,14 +55,14 @@ class ToomCookCall {
   void run() const {
     const int64_t tile_blocks = ceil_div(plan_.row_tiles, plan_.tile_block);
     const int64_t q_blocks = ceil_div(plan_.tiles, plan_.q_block);
-    const int64_t items = ceil_div(c_.n, plan_.n_block) * c_.groups * q_blocks * tile_blocks;
-    parallel_for(items, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+    const int64_t n_blocks = ceil_div(c_.n, plan_.n_block);
+    parallel_for(n_blocks * c_.groups * q_blocks * tile_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         int64_t rest = item;
-        const int64_t tile0 = rest % tile_blocks * plan_.tile_block;
-        const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan_.q_block;
+        const int64_t q0 = rest % q_blocks * plan_.q_block;
         const int64_t group = (rest /= q_blocks) % c_.groups;
-        Item(*this, rest / c_.groups * plan_.n_block, group, q0, tile0).run();
+        const int64_t n0 = (rest /= c_.groups) % n_blocks * plan_.n_block;
+        Item(*this, n0, group, q0, rest / n_blocks * plan_.tile_block).run();
       }
     });
     if (ends_length_) fold_ends();

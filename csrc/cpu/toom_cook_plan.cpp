@@ -18,8 +18,8 @@ constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
 // much, which leaves room for the products held.
 constexpr int64_t kItemBytes = 13 << 18, kSharedBytes = 5 << 19;
-// Row tiles for which an item may transform its source.
-constexpr int64_t kTileBlock = 16;
+// So many items for each thread are even shares, whatever their number.
+constexpr int64_t kItemsOfThread = 8;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
@@ -88,10 +88,19 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
                               : kItemBytes / column_bytes;
   const int64_t unit = fitting > tile ? tile : machine.lanes;
   const int64_t columns = std::clamp(fitting / unit * unit, unit, kColumns / tile * tile);
-  // Equal parts: of the tiles, in whole vectors, or of the samples.
+  // Equal parts: of the tiles, in whole vectors, or of the samples. Threads get equal shares of them, if need be in smaller parts.
   const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
-  const int64_t even = ceil_div(plan.tiles, ceil_div(plan.tiles, most)) + plan.tap_groups - 1;
-  plan.q_block = std::min(most, ceil_div(even, machine.lanes) * machine.lanes - plan.tap_groups + 1);
+  const auto shared_evenly = [&](int64_t items) {
+    return items % machine.threads == 0 || items >= kItemsOfThread * machine.threads;
+  };
+  const int64_t least_parts = ceil_div(plan.tiles, most), rows_of_source = std::max<int64_t>(c.n * c.groups, 1);
+  int64_t parts = least_parts;
+  while (parts < 2 * least_parts && !shared_evenly(rows_of_source * parts)) ++parts;
+  if (!shared_evenly(rows_of_source * parts)) parts = least_parts;
+  const int64_t even = ceil_div(plan.tiles, parts) + plan.tap_groups - 1;
+  plan.q_block = machine.threads > 1
+                     ? ceil_div(plan.tiles, parts)
+                     : std::min(most, ceil_div(even, machine.lanes) * machine.lanes - plan.tap_groups + 1);
   const int64_t samples =
       plan.q_block < plan.tiles ? 1 : std::max<int64_t>(columns / plan.sample_columns(plan.tiles), 1);
   const int64_t n = std::max<int64_t>(c.n, 1);
@@ -101,16 +110,13 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   const int64_t held = plan.points * rows * columns + (plan.shared_weights ? 0 : tile_weights);
   plan.held_tiles = std::max<int64_t>(machine.l2_bytes / 4 / sum_bytes / held, 1);
 
-  const int64_t wanted = machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] {
     return ceil_div(c.n, plan.n_block) * c.groups * ceil_div(plan.tiles, plan.q_block) *
            ceil_div(plan.row_tiles, plan.tile_block);
   };
-  // Items that have weights of their own share those of a block of positions.
-  while (!plan.shared_weights && items() < wanted && plan.tile_block > kTileBlock)
-    plan.tile_block = ceil_div(plan.tile_block, 2);
-  while (items() < wanted && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
-  while (items() < wanted && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  while (!shared_evenly(items()) && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
+  // Items of other rows transform the source once more.
+  while (!shared_evenly(items()) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   return plan;
 }
 

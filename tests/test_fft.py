@@ -75,9 +75,9 @@ def hard(kind: str, problem: Problem) -> Operands:
     return Operands(x.float(), o.w.float(), o.b.float(), o.grad_y.float())
 
 
-# The largest error allowed, in units of that of direct sums. Where a few positions rule, a direct
-# sum rounds a few times only.
-KINDS = {"normal": 1.1, "a large mean": 1.1, "positions of many magnitudes": 2}
+# The largest error allowed, in units of that of direct sums, whose grad_weight is summed in up to 16
+# parts and so is nearly as good. Where a few positions rule, a direct sum rounds a few times only.
+KINDS = {"normal": 1.25, "a large mean": 1.25, "positions of many magnitudes": 2}
 
 
 @pytest.mark.parametrize("kind", KINDS)

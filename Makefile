@@ -1,6 +1,7 @@
 # make demo       set up and run the first example
-# make test       set up and run the whole test suite
-# make examples, make bench, make lint, make sanitize, make clean
+# make test       set up and run the test suite
+# make sanitize   the kernels, those for GPUs too, on the CPU under AddressSanitizer and UndefinedBehaviorSanitizer
+# make examples, make bench, make lint, make clean
 # make cuda-check [ARCHS="80 86 89 90 100 120"]   every CUDA kernel by nvcc, then on the CPU
 # make cuda-sanitize   on a machine with a GPU: the tests of the kernels under compute-sanitizer
 #
@@ -19,6 +20,8 @@ TOOLS_DONE := $(VENV)/tools
 
 CPP := $(shell find csrc tests -name '*.cpp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 EXAMPLES := $(wildcard examples/*.py)
+# Tests that compile every kernel once more, which takes minutes.
+SANITIZED := tests/test_kernels_sanitized.py tests/test_cuda_kernels.py
 
 .PHONY: demo test examples bench lint format sanitize cuda-check cuda-sanitize clean
 .DELETE_ON_ERROR:
@@ -28,7 +31,7 @@ demo: $(BUILD_DONE)
 
 # The processes of pytest share the cores: a thread that waits should not spin.
 test: $(BUILD_DONE) $(TOOLS_DONE)
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n auto $(SANITIZED:%=--ignore=%)
 
 examples: $(BUILD_DONE) $(TOOLS_DONE)
 	@for example in $(EXAMPLES); do echo "--- $$example"; $(BIN)/python $$example || exit 1; done
@@ -49,8 +52,8 @@ format: $(TOOLS_DONE)
 	$(BIN)/ruff format .
 	$(BIN)/clang-format -i $(CPP)
 
-sanitize:
-	$(MAKE) -C tests/kernels check
+sanitize: $(BUILD_DONE) $(TOOLS_DONE)
+	$(BIN)/python -m pytest -q -n auto $(SANITIZED)
 
 cuda-check:
 	$(MAKE) -C tests/cuda_shim compile $(if $(ARCHS),ARCHS="$(ARCHS)")

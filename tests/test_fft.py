@@ -76,7 +76,7 @@ def hard(kind: str, problem: Problem) -> Operands:
 
 
 # The largest error allowed, in units of that of direct sums, whose grad_weight is summed in up to
-# 16 parts and so is nearly as good. Where a few positions rule, a direct sum rounds a few times only.
+# 16 parts and so is nearly as good. Where a few positions rule, they round a few times only.
 KINDS = {"normal": 1.25, "a large mean": 1.25, "positions of many magnitudes": 2}
 
 

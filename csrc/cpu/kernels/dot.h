@@ -16,15 +16,14 @@ using Mask = decltype(Vector<T>{} == Vector<T>{});
 template <class T>
 constexpr int kDotParts = int(kDotLanes<T>) / kLanes<T>;
 
-// The v-th part of a vector of kDotLanes with all but its first `count` lanes cleared. Clang, if it saw that lanes of both
-// factors are zeros, would multiply first, clear the products and add them without fusing.
+// The v-th part of a vector of kDotLanes with all but its first `count` lanes cleared.
 template <class T>
 inline Vector<T> first_lanes(Vector<T> value, int64_t count, int v) {
   Mask<T> lane;
   UNROLL for (int i = 0; i < kLanes<T>; ++i)
     lane[i] = v * kLanes<T> + i;
   Vector<T> cleared = (Vector<T>)((Mask<T>)value & (lane < (Mask<T>{} + decltype(lane[0] + lane[0])(count))));
-  asm("" : "+m"(cleared));
+  hide_origin(cleared);
   return cleared;
 }
 

@@ -144,6 +144,7 @@ void transform(const TransformArgs<T>& a) {
         Vector<T> sum = init;
         UNROLL for (int s = 0; s < kMatrix.kColumns; ++s) {
           if (kMatrix.at[o][s] != 0) sum += T(kMatrix.at[o][s]) * x[s];
+          hide_origin(x[s]);
         }
         store(out + o * a.out_row + i, sum);
       }

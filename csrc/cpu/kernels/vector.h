@@ -44,6 +44,18 @@ inline void keep_in_register(V& value) {
   (void)value;
 #endif
 }
+// Hides from the compiler what a vector is made of. It would share a product between two sums, or move a selection behind it,
+// and then add without fusing: other bits than elsewhere.
+template <class V>
+inline void hide_origin(V& value) {
+#if defined(__x86_64__) && (VECTOR_BYTES < 64 || defined(__AVX512F__))
+  asm("" : "+v"(value));
+#elif defined(__aarch64__) && VECTOR_BYTES == 16
+  asm("" : "+w"(value));
+#else
+  asm("" : "+m"(value));
+#endif
+}
 template <class T>
 inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};  // exact for every value, so the compiler keeps the broadcast alone

@@ -17,8 +17,8 @@
 //
 // Where a padding mode repeats positions, `begin` is the first one outside, and what is outside is added to what it repeats.
 //
-// The sums over channels are those of the
-// correlate tile, whose lanes are columns (t, e), with groups and channels j as its taps; samples stand one after another in a row.
+// The sums over channels are those of the correlate tile, whose lanes are columns (t, e), with groups and channels j as its taps; samples
+// stand one after another in a row.
 #pragma once
 
 #include "../correlation.h"

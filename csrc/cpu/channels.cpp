@@ -4,7 +4,7 @@
 //   for every item (sample, channels, positions), in parallel:
 //     point at the rows of the source (copies of them where lanes would not be what they should)
 //     for a few vectors of channels at a time, for each phase: tiles of (positions x vectors)
-#include "channels.h"
+#include "drivers.h"
 
 #include <vector>
 

@@ -1,9 +1,8 @@
 // The three derivatives: the active instruction set's kernels, or the reference loops.
 #include "conv1d_cpu.h"
 
-#include "channels.h"
-#include "correlate.h"
 #include "dispatch.h"
+#include "drivers.h"
 #include "fft.h"
 #include "grad_weight.h"
 #include "plan.h"

@@ -8,7 +8,7 @@
 //       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
 //
 // Of short rows, the samples that stand side by side in a panel are one sample of all this: gathered before, scattered after.
-#include "correlate.h"
+#include "drivers.h"
 
 #include <algorithm>
 #include <type_traits>

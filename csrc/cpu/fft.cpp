@@ -11,6 +11,7 @@
 
 #include "../division.h"
 #include "dispatch.h"
+#include "drivers.h"
 #include "panel.h"
 #include "parallel.h"
 #include "real_fft.h"

@@ -31,16 +31,6 @@ struct FftForm {
 // Decided by the layer and the length of its result: never by the batch or the machine.
 bool uses_fft(const Correlation& c, Algorithm algorithm);
 
-// As correlate, for a correlation that suits.
-void fft_filter(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out);
-
 // grad_weight of a problem whose forward_correlation suits.
 void fft_grad_weight(const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w);
 

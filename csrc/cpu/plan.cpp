@@ -30,8 +30,6 @@ constexpr int64_t kDirectProducts = 16;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
-// So many items for each thread are equal shares, whatever their number.
-constexpr int64_t kItemsOfThread = 8;
 // Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
 constexpr int64_t kChannelPositions = 256;
 // Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
@@ -170,15 +168,15 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.tile_block = plan.held_tiles;
 
   // Equal shares of what is held, for all threads: give up sharing first, then split positions, then rows.
-  const auto shared_evenly = [&] {
-    const int64_t items = ceil_div(c.n, plan.n_block) * ceil_div(most_groups, plan.group_block) *
-                          ceil_div(q_total, plan.q_block) * ceil_div(plan.held_tiles, plan.tile_block);
-    return items % threads == 0 || items >= kItemsOfThread * threads;
+  const auto items = [&] {
+    return ceil_div(c.n, plan.n_block) * ceil_div(most_groups, plan.group_block) * ceil_div(q_total, plan.q_block) *
+           ceil_div(plan.held_tiles, plan.tile_block);
   };
-  while (!shared_evenly() && plan.n_block > width) plan.n_block = ceil_div(plan.n_block / 2, width) * width;
-  while (!shared_evenly() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!shared_evenly() && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
-  while (!shared_evenly() && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  while (!shared_evenly(items(), threads) && plan.n_block > width)
+    plan.n_block = ceil_div(plan.n_block / 2, width) * width;
+  while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (!shared_evenly(items(), threads) && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
+  while (!shared_evenly(items(), threads) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   plan.held_groups = most_groups / plan.group_block * plan.group_block;
   return plan;
 }

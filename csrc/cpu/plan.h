@@ -60,6 +60,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 
+// Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is little.
+inline bool shared_evenly(int64_t items, int64_t threads) { return items % threads == 0 || items >= 8 * threads; }
+
 // Whether there are so few positions in all that lanes are rows of the result.
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
 

@@ -12,6 +12,7 @@
 #include "../division.h"
 #include "../padding.h"
 #include "dispatch.h"
+#include "drivers.h"
 #include "parallel.h"
 #include "plan.h"
 #include "scratch.h"

@@ -6,16 +6,6 @@
 
 namespace torch_conv1d::cpu {
 
-// As correlate, with the same bits.
-void correlate_thin(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out);
-
 // As sum_grad_weight; the sum over (n, lo) is one chain.
 void sum_thin(
     const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b);

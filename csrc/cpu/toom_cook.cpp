@@ -15,6 +15,7 @@
 
 #include "../padding.h"
 #include "dispatch.h"
+#include "drivers.h"
 #include "parallel.h"
 #include "toom_cook_source.h"
 
@@ -46,7 +47,7 @@ class ToomCookCall {
         has_inits_(bias) {
     if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
     if (plan_.shared_weights)
-      parallel_for(c.groups * plan_.row_tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      parallel_for(c.groups * plan_.row_tiles, true, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i)
           transform_weights(i / plan_.row_tiles, i % plan_.row_tiles, weights_.data() + i * tile_weights_);
       });
@@ -56,7 +57,7 @@ class ToomCookCall {
     const int64_t tile_blocks = ceil_div(plan_.row_tiles, plan_.tile_block);
     const int64_t q_blocks = ceil_div(plan_.tiles, plan_.q_block);
     const int64_t n_blocks = ceil_div(c_.n, plan_.n_block);
-    parallel_for(n_blocks * c_.groups * q_blocks * tile_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+    parallel_for(n_blocks * c_.groups * q_blocks * tile_blocks, true, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         int64_t rest = item;
         const int64_t q0 = rest % q_blocks * plan_.q_block;
@@ -107,7 +108,7 @@ class ToomCookCall {
     return c_.fold_left + (position < kept_ ? position : position - c_.out_length + 2 * kept_);
   }
   void fold_ends() const {
-    parallel_for(c_.n * c_.groups * c_.rows, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+    parallel_for(c_.n * c_.groups * c_.rows, true, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row) {
         T* ends = ends_.data() + row * ends_length_;
         const auto fold = [&](int64_t position) {

@@ -58,7 +58,6 @@ struct ToomCookPlan : ToomCookForm {
   // points are held at a time.
   int64_t n_block, q_block, tile_block, held_tiles;
   bool shared_weights;  // transformed once, for all items; otherwise by each item, a few row tiles at a time
-  bool worth_threads;
 
   int64_t row_begin(int64_t tile) const { return tile * (rows / row_unit) / row_tiles * row_unit; }
   int64_t most_rows() const { return ceil_div(rows / row_unit, row_tiles) * row_unit; }
@@ -68,15 +67,5 @@ struct ToomCookPlan : ToomCookForm {
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm);
 
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine);
-
-// As correlate, for a correlation that suits.
-void toom_cook(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out);
 
 }  // namespace torch_conv1d::cpu

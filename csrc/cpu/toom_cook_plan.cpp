@@ -18,8 +18,6 @@ constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
 // much, which leaves room for the products held.
 constexpr int64_t kItemBytes = 13 << 18, kSharedBytes = 5 << 19;
-// So many items for each thread are even shares, whatever their number.
-constexpr int64_t kItemsOfThread = 8;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
@@ -70,7 +68,6 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   plan.row_tiles = plan.row_unit == plan.phases ? ceil_div(c.rows, machine.correlate_rows / plan.phases)
                                                 : c.rows * ceil_div(plan.phases, machine.correlate_rows);
   plan.tile_block = plan.row_tiles;
-  plan.worth_threads = true;
 
   // Few weights are transformed once; items that share many have less room for the source. More weights than that are transformed
   // by every item, those of a few row tiles just before they are used, for as many columns as there is room for.
@@ -90,13 +87,10 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   const int64_t columns = std::clamp(fitting / unit * unit, unit, kColumns / tile * tile);
   // Equal parts: of the tiles, in whole vectors, or of the samples. Threads get equal shares of them, if need be in smaller parts.
   const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
-  const auto shared_evenly = [&](int64_t items) {
-    return items % machine.threads == 0 || items >= kItemsOfThread * machine.threads;
-  };
   const int64_t least_parts = ceil_div(plan.tiles, most), rows_of_source = std::max<int64_t>(c.n * c.groups, 1);
   int64_t parts = least_parts;
-  while (parts < 2 * least_parts && !shared_evenly(rows_of_source * parts)) ++parts;
-  if (!shared_evenly(rows_of_source * parts)) parts = least_parts;
+  while (parts < 2 * least_parts && !shared_evenly(rows_of_source * parts, machine.threads)) ++parts;
+  if (!shared_evenly(rows_of_source * parts, machine.threads)) parts = least_parts;
   const int64_t even = ceil_div(plan.tiles, parts) + plan.tap_groups - 1;
   plan.q_block = machine.threads > 1
                      ? ceil_div(plan.tiles, parts)
@@ -114,9 +108,10 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
     return ceil_div(c.n, plan.n_block) * c.groups * ceil_div(plan.tiles, plan.q_block) *
            ceil_div(plan.row_tiles, plan.tile_block);
   };
-  while (!shared_evenly(items()) && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
+  while (!shared_evenly(items(), machine.threads) && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
   // Items of other rows transform the source once more.
-  while (!shared_evenly(items()) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  while (!shared_evenly(items(), machine.threads) && plan.tile_block > 1)
+    plan.tile_block = ceil_div(plan.tile_block, 2);
   return plan;
 }
 

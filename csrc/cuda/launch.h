@@ -12,22 +12,7 @@
 
 namespace torch_conv1d::cuda {
 
-// Calls fn with a value of the element type of `dtype`.
-template <class Fn>
-void with_element(DType dtype, Fn&& fn) {
-  switch (dtype) {
-    case DType::float64:
-      return fn(double());
-    case DType::bfloat16:
-      return fn(__nv_bfloat16());
-    case DType::float16:
-      return fn(__half());
-    default:
-      return fn(float());
-  }
-}
-
-// The same for what tensor cores multiply: all but float64.
+// Calls fn with a value of the element type of `dtype`, one that tensor cores multiply: all but float64.
 template <class Fn>
 void with_factor(DType dtype, Fn&& fn) {
   switch (dtype) {
@@ -38,6 +23,15 @@ void with_factor(DType dtype, Fn&& fn) {
     default:
       return fn(float());
   }
+}
+
+// The same for every dtype.
+template <class Fn>
+void with_element(DType dtype, Fn&& fn) {
+  if (dtype == DType::float64)
+    fn(double());
+  else
+    with_factor(dtype, fn);
 }
 
 template <class... Parameters, class... Arguments>

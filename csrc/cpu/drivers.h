@@ -1,0 +1,26 @@
+// The ways to carry out forward and grad_input, for the instruction set of `table`; conv1d_cpu.cpp chooses.
+//
+// w and bias (one value a row, or null) are contiguous, of the type that sums are made in.
+#pragma once
+
+#include "../correlation.h"
+#include "kernel_table.h"
+
+namespace torch_conv1d::cpu {
+
+using CorrelationDriver = void(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out);
+
+CorrelationDriver correlate;        // packed panels: any correlation
+CorrelationDriver correlate_thin;   // a few positions in all: lanes are rows; the bits of correlate
+CorrelationDriver filter_channels;  // depthwise layers whose lanes are channels: channels innermost, and short rows
+CorrelationDriver toom_cook;        // fewer multiplications (toom_cook.h)
+CorrelationDriver fft_filter;       // long depthwise kernels (fft.h)
+
+}  // namespace torch_conv1d::cpu

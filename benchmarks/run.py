@@ -24,6 +24,9 @@ with the same threads. Flops are those of the direct sum: fewer multiplications 
 exceed the peak, and tensors that stay in a cache the bandwidth. On a GPU the limits are a large
 matrix product and a clone. (--device cuda has not run on a GPU.)
 
+glibc is told to keep freed memory, as it does in a program that has run for a while, so that page
+faults do not depend on the layers measured before.
+
 Results are written to benchmarks/results/, one file for each way to measure, or to --out.
 
 To compare on a machine with AVX-512 as if it had AVX2 alone, tell both sides:
@@ -48,7 +51,7 @@ from typing import Any
 import torch
 
 from benchmarks.calls import DTYPES, LAYOUTS, MODES, Case
-from benchmarks.conditions import Conditions, describe_conditions
+from benchmarks.conditions import Conditions, describe_conditions, settle_malloc
 from benchmarks.measure import Row, measure, measure_revisions
 from benchmarks.memory import measure_memory
 from benchmarks.overhead import measure_overhead
@@ -66,6 +69,7 @@ def main() -> int:
     args = parse_arguments()
     torch.set_num_threads(args.threads)
     _C.set_instruction_set(args.isa)
+    settle_malloc()
     cases = [
         Case(p, args.mode, args.dtype, args.layout, args.device) for p in choose_workloads(args)
     ]

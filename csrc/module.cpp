@@ -166,7 +166,7 @@ PYBIND11_MODULE(_C, m) {
       [](const std::string& problem, const std::string& dtype, const std::string& device, bool channels_last,
          int64_t multiprocessors) {
         const Conv1dProblem p = parse_problem(problem);
-        if (device == "cpu") return cpu::explain(p, parse_dtype(dtype), active_algorithm());
+        if (device == "cpu") return cpu::explain(p, parse_dtype(dtype), active_algorithm(), channels_last);
         if (device == "cuda") return cuda::explain(p, parse_dtype(dtype), channels_last, {multiprocessors});
         throw py::value_error("device: expected cpu or cuda, got \"" + device + "\"");
       },

@@ -34,6 +34,10 @@ PROBLEMS = tuple(
         n3_ci8_co8_l33_k5_s3_p4_d2_g4
         n2_ci6_co39_l29_k7_s1_p6_d2_g3_replicate
         n1_ci3_co4_l4_k9_s2_p8_d1_g1
+        n2_ci20_co70_l61_k3_s2_p2_d1_g1
+        n2_ci18_co90_l50_k4_s3_p3x1_d2_g2_circular
+        n1_ci1_co130_l90_k7_s3_p2_d1_g1
+        n3_ci70_co40_l33_k2_s1_p0_d9_g1
         """.split(),
     )
 )
@@ -78,7 +82,11 @@ def test_layout_of_operands_changes_no_bit(problem: Problem, dtype: torch.dtype)
         assert_same_results(actual, expected, problem, o)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+# More weights than are packed at a time: 2 MiB.
+MANY_WEIGHTS = (Problem.parse("n2_ci520_co300_l7_k4_s1_p1_d1_g1"),)
+
+
+@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS, ids=str)
 def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     expected = run(problem, o)

@@ -44,6 +44,6 @@ void set_instruction_set(const std::string& name);
 int64_t run_multiply_adds(int64_t steps, DType dtype);
 
 // What would run and why, one "name: value" a line, without running it.
-std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm);
+std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bool channels_innermost);
 
 }  // namespace torch_conv1d::cpu

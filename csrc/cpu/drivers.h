@@ -17,10 +17,11 @@ using CorrelationDriver = void(
     const void* bias,
     MutableView out);
 
-CorrelationDriver correlate;        // packed panels: any correlation
-CorrelationDriver correlate_thin;   // a few positions in all: lanes are rows; the bits of correlate
-CorrelationDriver filter_channels;  // depthwise layers whose lanes are channels: channels innermost, and short rows
-CorrelationDriver toom_cook;        // fewer multiplications (toom_cook.h)
-CorrelationDriver fft_filter;       // long depthwise kernels (fft.h)
+CorrelationDriver correlate;            // packed panels: any correlation
+CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
+CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
+CorrelationDriver filter_channels;      // depthwise layers whose lanes are channels: channels innermost, and short rows
+CorrelationDriver toom_cook;            // fewer multiplications (toom_cook.h)
+CorrelationDriver fft_filter;           // long depthwise kernels (fft.h)
 
 }  // namespace torch_conv1d::cpu

@@ -11,8 +11,6 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-bool has_sum_type(DType dtype) { return dtype == DType::float32 || dtype == DType::float64; }
-
 std::string toom_cook_name(const ToomCookForm& form) {
   return "Toom-Cook F(" + std::to_string(kToomCookOutputs) + ", " + std::to_string(form.taps) + ")";
 }
@@ -48,7 +46,7 @@ void explain_correlation(
     const Correlation& c,
     Algorithm algorithm,
     int64_t sum_bytes,
-    DType dtype,
+    DataFacts data,
     const Machine& machine) {
   if (uses_fft(c, algorithm)) {
     explain_fft(out, name, c);
@@ -58,19 +56,29 @@ void explain_correlation(
     explain_toom_cook(out, name, c, sum_bytes, machine);
     return;
   }
-  const DataFacts data{.unit_stride = true, .sum_type = has_sum_type(dtype)};
   if (lanes_are_channels(c, sum_bytes, data)) {
     const ChannelsPlan plan = plan_channels(c, sum_bytes, machine);
     out << name << ".algorithm: channels\n"
         << name << ".tile: " << machine.channel_vectors * machine.lanes << " channels\n"
         << name << ".blocks: channels " << plan.channel_block << ", positions " << plan.q_block * c.phases << "\n"
-        << name << ".reason: a depthwise layer whose rows do not fill a vector, so lanes are channels\n";
+        << name << ".reason: a depthwise layer whose "
+        << (data.channels_innermost ? "channels are innermost" : "rows do not fill a vector")
+        << ", so lanes are channels\n";
     return;
   }
   if (lanes_are_rows(c, sum_bytes)) {
     out << name << ".algorithm: thin\n"
         << name << ".tile: " << 64 / sum_bytes << " channels x " << c.n * c.q_total() << " positions\n"
         << name << ".reason: fewer positions in all than fill a vector, so lanes are channels of the result\n";
+    return;
+  }
+  if (lanes_are_innermost_rows(c, sum_bytes, data, machine)) {
+    const CorrelationPlan plan = plan_innermost(c, sum_bytes, machine);
+    out << name << ".algorithm: innermost\n"
+        << name << ".tile: " << plan.tile_rows() << " channels\n"
+        << name << ".blocks: n 1, groups " << plan.group_block << ", positions " << plan.q_block * c.phases
+        << ", row tiles " << plan.tile_block << " of " << plan.row_tiles << "\n"
+        << name << ".reason: channels are innermost, so lanes are channels of the result\n";
     return;
   }
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, data, machine);
@@ -96,17 +104,21 @@ void explain_correlation(
 
 }  // namespace
 
-std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
+std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bool channels_innermost) {
   std::ostringstream out;
   out << "problem: " << to_string(p) << "\ninstruction_set: " << active().name << "\n";
   if (!active().kernels) {
     out << "algorithm: reference\nreason: the instruction set \"reference\" was selected\n";
     return out.str();
   }
+  const DataFacts data{
+      .unit_stride = !channels_innermost,
+      .sum_type = dtype == DType::float32 || dtype == DType::float64,
+      .channels_innermost = channels_innermost};
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
     const Machine machine = machine_with(kernels);
-    explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, dtype, machine);
-    explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, dtype, machine);
+    explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, data, machine);
+    explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, data, machine);
     if (sums_few_positions(p)) {
       out << "grad_weight.algorithm: thin\n"
           << "grad_weight.reason: " << p.n * p.l_out << " positions in all, so lanes are weights\n";
@@ -116,15 +128,14 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
       explain_fft(out, "grad_weight", forward_correlation(p));
       return;
     }
-    const GradWeightPlan plan =
-        plan_grad_weight(p, algorithm, sum_bytes, {.unit_stride = true, .sum_type = has_sum_type(dtype)}, machine);
+    const GradWeightPlan plan = plan_grad_weight(p, algorithm, sum_bytes, data, machine);
     const ReductionPlan& r = plan.reduction;
     static constexpr struct {
       const char *algorithm, *reason;
     } kLanes[] = {
         {"dot", "would not repay a transposed grad_y, so lanes are positions"},
         {"outer", "repay a transposed grad_y, so lanes are output channels"},
-        {"channels", "do not fill a vector with positions, so lanes are channels"},
+        {"channels", "are summed with channels as lanes"},
         {"", "are summed at the points of Toom-Cook's filtering, with output channels as lanes"}};
     const auto& lanes = kLanes[int(r.lanes)];
     out << "grad_weight.algorithm: "

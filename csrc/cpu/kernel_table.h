@@ -30,6 +30,24 @@ struct CorrelateArgs {
   bool from_memory = false;  // x is not a panel that was just packed
 };
 
+// for p < tiles * positions, r < vectors * lanes:
+//   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
+//                          w[(c * taps + t) * w_row + r] * x[p * x_step + offset[t] + c]
+// in the same chains.
+template <class T>
+struct InnermostArgs {
+  const T* x;
+  int64_t x_step;
+  const int64_t* offset;
+  const T* w;
+  int64_t w_row;
+  int64_t channels, taps;
+  const T* init;  // null: zeros
+  T* out;
+  int64_t out_row;
+  int64_t tiles;
+};
+
 // for r < thin_rows, p < positions:
 //   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
 //                          w[r * w_row + c * w_channel + t] * x[(c * taps + t) * positions + p]
@@ -203,6 +221,7 @@ template <class T>
 struct ArithmeticKernels {
   static constexpr int kMaxRows = 12, kMaxVectors = 12;
   using Correlate = void (*)(const CorrelateArgs<T>&);
+  using Innermost = void (*)(const InnermostArgs<T>&);
   using Thin = void (*)(const ThinArgs<T>&);
   using Channels = void (*)(const ChannelsArgs<T>&);
   using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
@@ -224,6 +243,11 @@ struct ArithmeticKernels {
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
   Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
   Correlate fir[3][kMaxVectors + 1];
+
+  // innermost[positions][vectors], 1 <= vectors <= innermost_vectors, 1 <= positions <= innermost_positions[vectors].
+  int64_t innermost_vectors;
+  int64_t innermost_positions[kMaxVectors + 1];
+  Innermost innermost[kMaxRows + 1][kMaxVectors + 1];
 
   // thin[transposed][positions], 1 <= positions <= kThinPositions.
   Thin thin[2][kThinPositions + 1];

@@ -63,7 +63,8 @@ class PackedWeights {
         rows_follow_(c.phases == 1 && c.w_channel == c.taps),
         channel_block_(rows_follow_ ? std::max<int64_t>(c.channels, 1) : kChannels),
         packed_(
-            w ? plan.held_groups * std::min(plan.held_tiles * ceil_div(c.rows, plan.row_tiles), c.rows) * row_ : 0) {}
+            w ? plan.held_groups * std::min(plan.held_tiles * plan.tile_rows(), c.rows) * row_ + plan.row_unit - 1
+              : 0) {}
 
   // Row tiles that are held, instead of those of the last call.
   void pack(const RowTiles& part) {
@@ -114,7 +115,7 @@ class PackedWeights {
   const int64_t row_;       // weights of a row
   const bool rows_follow_;  // each other, in the packed order
   const int64_t channel_block_;
-  const Scratch<T> packed_;
+  const Scratch<T> packed_;  // with room for the lanes beyond the last row
   int64_t first_row_ = 0;
 };
 

@@ -30,6 +30,8 @@ constexpr int64_t kDirectProducts = 16;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
+// Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
+constexpr int64_t kInnermostPositions = 48;
 // Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
 constexpr int64_t kChannelPositions = 256;
 // Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
@@ -86,6 +88,20 @@ int64_t samples_together(
   return ceil_div(c.n, ceil_div(c.n, int64_t(std::bit_floor(most))));
 }
 
+// Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
+int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& plan) {
+  const int64_t tile_weights = plan.tile_rows() * c.channels * c.taps;
+  const int64_t held = std::max<int64_t>(kHeldBytes / std::max<int64_t>(tile_weights * sum_bytes, 1), 1);
+  plan.held_tiles = ceil_div(plan.row_tiles, ceil_div(plan.row_tiles, held));
+  return std::clamp<int64_t>(held / plan.row_tiles, 1, c.groups);
+}
+
+// Bytes of a panel [position][channel] for q_len positions of the result.
+int64_t innermost_bytes(const Correlation& c, int64_t sum_bytes, int64_t groups, int64_t q_len) {
+  const int64_t positions = (q_len - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1;
+  return positions * innermost_row(groups * c.channels) * sum_bytes;
+}
+
 }  // namespace
 
 int64_t l2_cache_bytes() {
@@ -101,7 +117,8 @@ int64_t l2_cache_bytes() {
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   CorrelationPlan plan;
-  plan.row_tiles = ceil_div(c.rows, machine.correlate_rows);
+  plan.row_units = c.rows;
+  plan.row_tiles = ceil_div(plan.row_units, machine.correlate_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
@@ -151,11 +168,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     }
   }
 
-  // In equal parts, of whole groups or of row tiles of a single one.
-  const int64_t tile_weights = ceil_div(c.rows, plan.row_tiles) * c.channels * c.taps;
-  const int64_t held = std::max<int64_t>(kHeldBytes / std::max<int64_t>(tile_weights * sum_bytes, 1), 1);
-  const int64_t most_groups = std::clamp<int64_t>(held / plan.row_tiles, 1, c.groups);
-  plan.held_tiles = ceil_div(plan.row_tiles, ceil_div(plan.row_tiles, held));
+  const int64_t most_groups = hold_weights(c, sum_bytes, plan);
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
@@ -178,6 +191,47 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   while (!shared_evenly(items(), threads) && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
   while (!shared_evenly(items(), threads) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   plan.held_groups = most_groups / plan.group_block * plan.group_block;
+  return plan;
+}
+
+bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && c.fold_left + c.fold_right == 0 &&
+         innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;
+}
+
+CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  CorrelationPlan plan;
+  plan.row_unit = machine.lanes;
+  plan.row_units = ceil_div(c.rows, machine.lanes);
+  plan.row_tiles = ceil_div(plan.row_units, machine.innermost_vectors);
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
+  const int64_t most_groups = hold_weights(c, sum_bytes, plan);
+  // Groups that fill cache lines; positions whose panel and results stay in the L2 cache.
+  plan.group_block =
+      std::clamp<int64_t>(ceil_div(PanelLayout::kAlignment, std::max<int64_t>(c.channels, 1)), 1, most_groups);
+  int64_t parts = 1;
+  const auto set_parts = [&](int64_t count) {
+    parts = count;
+    plan.q_block = ceil_div(q_total, parts);
+  };
+  const auto bytes = [&] {
+    return innermost_bytes(c, sum_bytes, plan.group_block, plan.q_block) +
+           plan.group_block * c.rows * c.phases * plan.q_block * sum_bytes;
+  };
+  set_parts(1);
+  while (bytes() > machine.l2_bytes / 2 && plan.q_block > kInnermostPositions) set_parts(parts + 1 + parts / 8);
+  plan.tile_block = plan.held_tiles;
+  const auto items = [&] {
+    return c.n * ceil_div(most_groups, plan.group_block) * ceil_div(q_total, plan.q_block) *
+           ceil_div(plan.held_tiles, plan.tile_block);
+  };
+  while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (!shared_evenly(items(), threads) && plan.q_block >= 2 * kInnermostPositions) set_parts(parts * 2);
+  while (!shared_evenly(items(), threads) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  plan.held_groups = most_groups / plan.group_block * plan.group_block;
+  plan.pack_weights = true;
+  plan.layout = PanelLayout(c, plan.q_block, machine.lanes);  // of its taps alone
   return plan;
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "../correlation.h"
+#include "../division.h"
 #include "conv1d_cpu.h"
 #include "kernel_table.h"
 #include "panel.h"
@@ -21,20 +22,28 @@ struct Machine {
   int64_t correlate_rows;            // most rows of a correlate tile
   const int64_t* correlate_vectors;  // vectors of a tile of [rows]
   int64_t channel_vectors;           // of a tile whose lanes are channels
+  int64_t innermost_vectors;         // of a tile whose lanes are rows
   int64_t l2_bytes;
   int64_t threads;
 };
 
 template <class T>
 Machine machine_with(const ArithmeticKernels<T>& kernels) {
-  return {kernels.lanes,           kernels.correlate_rows, kernels.correlate_vectors,
-          kernels.channel_vectors, l2_cache_bytes(),       num_threads()};
+  return {kernels.lanes,
+          kernels.correlate_rows,
+          kernels.correlate_vectors,
+          kernels.channel_vectors,
+          kernels.innermost_vectors,
+          l2_cache_bytes(),
+          num_threads()};
 }
 
 // Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side in
 // each panel), group_block groups, q_block positions (of every phase) and tile_block row tiles of each group.
 struct CorrelationPlan {
-  int64_t row_tiles;  // of a group; their heights differ by one at most
+  int64_t row_tiles;     // of a group; their heights differ by one unit at most
+  int64_t row_units;     // of a group: rows, or where lanes are rows, vectors of them
+  int64_t row_unit = 1;  // rows of a unit
   int64_t n_block, group_block, q_block, tile_block;
   bool pack_weights;
   // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of one.
@@ -45,7 +54,10 @@ struct CorrelationPlan {
   int64_t panel_length;  // positions of a panel: q_block, or less if direct
   PanelLayout layout;    // of panel_length positions
 
-  int64_t row_begin(const Correlation& c, int64_t tile) const { return tile * c.rows / row_tiles; }
+  int64_t row_begin(const Correlation& c, int64_t tile) const {
+    return std::min(tile * row_units / row_tiles * row_unit, c.rows);
+  }
+  int64_t tile_rows() const { return ceil_div(row_units, row_tiles) * row_unit; }  // of the largest
 };
 
 // What the data in memory allow: rows whose positions are neighbours, on both sides; a source of the type that sums are
@@ -56,6 +68,15 @@ struct DataFacts {
 };
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+
+// Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is
+// [position][channel].
+bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+// From one position of such a panel to the next: positions a multiple of 2 KiB apart would compete for the same lines of the L1 cache.
+inline int64_t innermost_row(int64_t channels) {
+  return channels % 512 ? channels : channels + PanelLayout::kAlignment;
+}
 
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;

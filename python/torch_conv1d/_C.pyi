@@ -39,6 +39,6 @@ def explain(
 ) -> str:
     """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why.
 
-    For "cuda", which needs no GPU and no build for one, it depends on the layout as well, and on
-    how many multiprocessors the GPU has.
+    It depends on the layout; for "cuda", which needs no GPU and no build for one, on how many
+    multiprocessors the GPU has as well.
     """

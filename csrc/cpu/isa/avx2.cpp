@@ -7,6 +7,7 @@ namespace torch_conv1d::cpu {
 namespace {
 struct Budget {
   static constexpr int correlate_vectors[] = {8, 6, 4, 3, 2, 2};
+  static constexpr int innermost_vectors = 2;
   static constexpr int channel_vectors = 2, channel_taps = 4;
   static constexpr int outer_rows = 6, outer_vectors = 2;
   static constexpr int dot_taps[] = {6, 3, 2};  // a pair takes 2 registers

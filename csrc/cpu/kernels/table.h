@@ -1,5 +1,6 @@
 // Fills a KernelTable from the register budget of an instruction set, a type with
 //   correlate_vectors[]  vectors of a tile of 1 row (fir), 2, ... rows (correlate)
+//   innermost_vectors    most vectors of rows of an innermost tile, which has as many positions as a correlate tile has rows
 //   channel_vectors, channel_taps
 //   outer_rows, outer_vectors
 //   dot_taps[]           taps of a dot tile of 1, 2, ... rows
@@ -12,6 +13,7 @@
 #include "correlate.h"
 #include "dot.h"
 #include "fir.h"
+#include "innermost.h"
 #include "multiply_add.h"
 #include "outer.h"
 #include "spectra.h"
@@ -37,6 +39,12 @@ constexpr void fill_fir(ArithmeticKernels<T>& table) {
   table.fir[1][Vectors] = &fir<T, Vectors, 0>;
   table.fir[2][Vectors] = &fir<T, Vectors, 1>;
   if constexpr (Vectors > 1) fill_fir<T, Vectors - 1>(table);
+}
+template <class T, int Positions, int Vectors>
+constexpr void fill_innermost(ArithmeticKernels<T>& table) {
+  table.innermost[Positions][Vectors] = &innermost<T, Positions, Vectors>;
+  table.innermost_positions[Vectors] = Positions;
+  if constexpr (Vectors > 1) fill_innermost<T, Positions, Vectors - 1>(table);
 }
 template <class T, int Positions>
 constexpr void fill_thin(ArithmeticKernels<T>& table) {
@@ -86,6 +94,8 @@ constexpr void fill(ArithmeticKernels<T>& table) {
   if constexpr (Rows <= count(Budget::correlate_vectors)) {
     table.correlate_rows = Rows;
     table.correlate_vectors[Rows] = Budget::correlate_vectors[Rows - 1];
+    constexpr int kVectors = Budget::correlate_vectors[Rows - 1];
+    fill_innermost < T, Rows, kVectors<Budget::innermost_vectors ? kVectors : Budget::innermost_vectors>(table);
     if constexpr (Rows == 1) {
       fill_fir<T, Budget::correlate_vectors[0]>(table);
     } else {
@@ -113,6 +123,7 @@ template <class T, class Budget>
 constexpr ArithmeticKernels<T> arithmetic() {
   ArithmeticKernels<T> table{};
   table.lanes = kLanes<T>;
+  table.innermost_vectors = Budget::innermost_vectors;
   table.channel_vectors = Budget::channel_vectors;
   table.channel_taps = Budget::channel_taps;
   fill_channels<T, Budget::channel_vectors>(table);

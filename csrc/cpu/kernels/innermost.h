@@ -1,0 +1,42 @@
+// The tile of dense layers whose channels are innermost on both sides (contract: InnermostArgs): that of correlate with rows and
+// positions in each other's places. Vectors lie along rows of the result; each element of x is broadcast.
+#pragma once
+
+#include "vector.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+template <class T, int Positions, int Vectors>
+void innermost(const InnermostArgs<T>& a) {
+  const T* x = a.x;
+  T* out = a.out;
+  for (int64_t tile = 0; tile < a.tiles; ++tile, x += Positions * a.x_step, out += Positions * a.out_row) {
+    Vector<T> sum[Positions][Vectors];
+    UNROLL for (int v = 0; v < Vectors; ++v) {
+      const Vector<T> init = a.init ? load<Vector<T>>(a.init + v * kLanes<T>) : Vector<T>{};
+      UNROLL for (int p = 0; p < Positions; ++p)
+        sum[p][v] = init;
+    }
+    const T* w = a.w;
+    for (int64_t c = 0; c < a.channels; ++c)
+      for (int64_t t = 0; t < a.taps; ++t, w += a.w_row) {
+        const T* at = x + a.offset[t] + c;
+        Vector<T> weight[Vectors];
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          weight[v] = load<Vector<T>>(w + v * kLanes<T>);
+        UNROLL for (int p = 0; p < Positions; ++p) {
+          const Vector<T> value = broadcast(at[p * a.x_step]);
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            sum[p][v] += value * weight[v];
+        }
+      }
+    UNROLL for (int p = 0; p < Positions; ++p) {
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        store(out + p * a.out_row + v * kLanes<T>, sum[p][v]);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace torch_conv1d::cpu

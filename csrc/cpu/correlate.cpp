@@ -272,6 +272,12 @@ class CorrelateCall {
           copy.out(
               {out + block.begin * stride_l, stride_c, stride_l, result_.data(), result_row_, 1, rows,
                block.end - block.begin});
+        else if (stride_c == 1 && !call_.together_)  // a phase of all rows is the transpose of its positions
+          for (int64_t phase = phase0; phase < phase0 + phases; ++phase)
+            copy.out(
+                {out + (block.begin + phase) * stride_l, 1, c_.phases * stride_l,
+                 result_.data() + (phase - phase0) * result_row_, out_row, 1, rows,
+                 ceil_div(block.end - block.begin - phase, c_.phases)});
         else
           for (int64_t r = 0; r < rows; ++r)
             interleave(result_.data() + r * out_row, phase0, phases, block, out + r * stride_c, stride_l, copy);

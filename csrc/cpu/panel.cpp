@@ -93,7 +93,7 @@ void pack_panel(
     return std::clamp<int64_t>(ceil_div(c.source_length - first - s.offset, stride), begin_of(s), q_len + s.extra);
   };
   for (size_t i = 0; i < layout.segments.size();) {
-    // Segments of consecutive offsets are copied together, as far as all of them lie inside.
+    // Segments of consecutive offsets in rows of neighbours are copied together, as far as all of them lie inside.
     size_t after = i;
     int64_t common_begin = 0, common_end = q_len + layout.segments[i].extra;
     do {
@@ -102,7 +102,7 @@ void pack_panel(
       ++after;
     } while (after < layout.segments.size() && after - i < size_t(stride) &&
              layout.segments[after].offset == layout.segments[after - 1].offset + 1);
-    const bool together = width == 1 && after - i > 1 && common_begin < common_end;
+    const bool together = width == 1 && source.stride_l == 1 && after - i > 1 && common_begin < common_end;
     if (together)
       for (int64_t channel = 0; channel < channels; ++channel)
         copy.in(

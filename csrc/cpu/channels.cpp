@@ -17,6 +17,9 @@
 namespace torch_conv1d::cpu {
 namespace {
 
+// Positions of which all channels are computed before the next: memory is read and written in runs of whole rows.
+constexpr int64_t kRun = 8;
+
 template <class E>
 class ChannelsCall {
   using T = SumOf<E>;
@@ -88,13 +91,16 @@ class ChannelsCall {
       offset.push_back(c_.offset(k) - c_.first_offset());
       w_offset.push_back(k * width_);
     }
-    for (int64_t channel = 0; channel < rows.width();) {
-      const int64_t vectors = std::min(kernels_.channel_vectors, (rows.width() - channel) / kernels_.lanes);
-      kernels_.channels[vectors](
-          {rows.data(), c_.source_stride, offset.data(), channel, w_.data() + channel0 + channel, w_offset.data(),
-           int64_t(offset.size()), inits_ ? inits_ + channel0 + channel : nullptr, out + channel, out_row, positions});
-      channel += vectors * kernels_.lanes;
-    }
+    for (int64_t first = 0; first < positions; first += kRun)
+      for (int64_t channel = 0; channel < rows.width();) {
+        const int64_t vectors = std::min(kernels_.channel_vectors, (rows.width() - channel) / kernels_.lanes);
+        kernels_.channels[vectors](
+            {rows.data() + first * c_.source_stride, c_.source_stride, offset.data(), channel,
+             w_.data() + channel0 + channel, w_offset.data(), int64_t(offset.size()),
+             inits_ ? inits_ + channel0 + channel : nullptr, out + first * out_row + channel, out_row,
+             std::min(kRun, positions - first)});
+        channel += vectors * kernels_.lanes;
+      }
   }
 
   // The taps of a phase in the order in which the fir tile adds them, so that layouts share their bits.

@@ -13,8 +13,9 @@ def explain(
     channels_last: bool = False,
     multiprocessors: int = 132,
     dtype: str = "float32",
+    architecture: int = 90,
 ) -> str:
-    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors)
+    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors, architecture)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -72,6 +73,12 @@ def test_groups_of_many_channels(
     assert f"forward.algorithm: {forward}" in lines
     assert f"grad_input.algorithm: {forward}" in lines
     assert f"grad_weight.algorithm: {grad_weight}" in lines
+
+
+def test_tensor_cores_begin_with_sm_80() -> None:
+    """Also where a newer GPU runs code for an older one."""
+    assert "mma" in explain(GROUPS, dtype="bfloat16", architecture=80)
+    assert "mma" not in explain(GROUPS, dtype="bfloat16", architecture=75)
 
 
 def test_reductions_do_not_depend_on_the_device() -> None:

@@ -18,6 +18,10 @@ namespace torch_conv1d::cuda {
 
 using Stream = CUstream_st*;
 
+// The architecture, 90 for sm_90, of the code that the current device runs: where a build has none for it but PTX of an older one, that one,
+// which may lack instructions that the device has. 0 if there is no code for it.
+int64_t compiled_architecture();
+
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
 void forward(
     const Plan& plan,

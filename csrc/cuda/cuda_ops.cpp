@@ -33,16 +33,21 @@ bool allows_tf32(bool (at::Context::*allows)(std::optional<Operator>) const) {
 }
 
 cuda::Device current_device() {
-  const auto attribute = [device = c10::cuda::current_device()](cudaDeviceAttr name) {
-    int value = 0;
-    C10_CUDA_CHECK(cudaDeviceGetAttribute(&value, name, device));
-    return value;
-  };
-  return {
-      attribute(cudaDevAttrMultiProcessorCount),
-      10 * attribute(cudaDevAttrComputeCapabilityMajor) + attribute(cudaDevAttrComputeCapabilityMinor),
-      allows_tf32(&at::Context::allowTF32CuDNN)};
+  // To ask for them takes as long as a launch.
+  thread_local std::array<std::optional<cuda::Device>, C10_COMPILE_TIME_MAX_GPUS> devices;
+  const auto index = c10::cuda::current_device();
+  auto& device = devices[index];
+  if (!device) {
+    int multiprocessors = 0;
+    C10_CUDA_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, index));
+    device = cuda::Device{multiprocessors, cuda::compiled_architecture()};
+  }
+  device->tf32 = allows_tf32(&at::Context::allowTF32CuDNN);
+  return *device;
 }
+
+// A build may lack code for a device, as other extensions of torch may; here that is torch's own kernels.
+bool has_code(const cuda::Device& device) { return device.architecture > 0; }
 
 // From torch's caching allocator: memory that is given back may be used again at once, by work that comes later on the
 // same stream.
@@ -56,8 +61,10 @@ at::Tensor forward(
   if (p.n == 0) return empty_result(p.n, p.c_out, p.l_out, options.channels_last, input);
 
   const DType dtype = dtype_of(input);
-  const Plan plan = cuda::plan_forward(p, dtype, view(input), options.channels_last, current_device());
-  if (plan.algorithm == Algorithm::aten) return aten_forward(input, weight, bias, symbolic(options));
+  const cuda::Device device = current_device();
+  const Plan plan = cuda::plan_forward(p, dtype, view(input), options.channels_last, device);
+  if (plan.algorithm == Algorithm::aten || !has_code(device))
+    return aten_forward(input, weight, bias, symbolic(options));
   const at::Tensor y = empty_result(p.n, p.c_out, p.l_out, options.channels_last, input);
   const auto w = weight.expect_contiguous();
   const at::Tensor b = bias.has_value() && bias->defined() ? bias->contiguous() : at::Tensor();
@@ -77,6 +84,8 @@ Gradients backward(
     Mask mask) {
   check_backward(grad_output, input, weight, options);
   const c10::cuda::CUDAGuard guard(input.device());
+  const cuda::Device device = current_device();
+  if (!has_code(device)) return aten_backward(grad_output, input, weight, symbolic(options), mask);
   const Conv1dProblem p = make_problem(input, weight, grad_output.size(2), options);
   const DType dtype = dtype_of(input);
   const View g = view(grad_output), x = view(input);
@@ -87,8 +96,8 @@ Gradients backward(
   const bool for_b = mask[2] && p.n > 0;
   std::optional<Plan> all, of_x, of_w;
   if (for_x && for_w) all = cuda::plan_backward(p, dtype, g, x, options.channels_last);
-  if (!all && for_x) of_x = cuda::plan_grad_input(p, dtype, g, options.channels_last, current_device());
-  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype, g, x, current_device());
+  if (!all && for_x) of_x = cuda::plan_grad_input(p, dtype, g, options.channels_last, device);
+  if (!all && (for_w || for_b)) of_w = cuda::plan_grad_weight(p, dtype, g, x, device);
 
   const Mask aten{is_aten(of_x), for_w && is_aten(of_w), for_b && is_aten(of_w)};
   Gradients result;

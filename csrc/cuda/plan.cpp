@@ -31,14 +31,17 @@ constexpr int64_t kSlideTaps = 8, kSlide = 4;
 constexpr int64_t kNarrow = 8, kMostGrouped = 64;
 // correlate_mma: rows of a product, and the most products of a tile; see its budget of registers.
 constexpr int64_t kProductRows = 16, kMostRowTiles = 4;
-// The first devices with the products that correlate_mma takes.
+// The first architecture with the products that correlate_mma takes.
 constexpr int64_t kTensorCores = 80;
 
 int64_t element_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }
 
 int64_t sum_bytes(DType dtype) { return dtype == DType::float64 ? 8 : 4; }
 
-bool is_wide(const Conv1dProblem& p) { return std::min(p.c_in_per_group(), p.c_out_per_group()) > kNarrow; }
+// torch's own convolution refuses rows without a position, so these are never left to it.
+bool is_wide(const Conv1dProblem& p) {
+  return std::min(p.c_in_per_group(), p.c_out_per_group()) > kNarrow && p.l_in > 0;
+}
 bool is_depthwise(const Conv1dProblem& p) { return p.c_in_per_group() == 1 && p.c_out_per_group() == 1; }
 
 bool is_short_depthwise(const Conv1dProblem& p) {
@@ -143,7 +146,7 @@ Plan plan_wide(
     const Plan plan = plan_correlate(c, dtype);
     return plan.algorithm == Algorithm::reference ? kAten : plan;
   }
-  return device.compute_capability < kTensorCores ? kAten : plan_correlate_mma(c, dtype).value_or(kAten);
+  return device.architecture < kTensorCores ? kAten : plan_correlate_mma(c, dtype).value_or(kAten);
 }
 
 }  // namespace
@@ -310,7 +313,7 @@ Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, 
   if (!is_wide(p)) return plan_outer(p, dtype);
   const bool positions_innermost = (grad_y.stride_l == 1 || p.l_out == 1) && (x.stride_l == 1 || p.l_in == 1);
   const bool offered =
-      is_grouped(p) && positions_innermost && !is_exact(dtype, device) && device.compute_capability >= kTensorCores;
+      is_grouped(p) && positions_innermost && !is_exact(dtype, device) && device.architecture >= kTensorCores;
   return offered ? plan_outer_mma(p, dtype).value_or(kAten) : kAten;
 }
 

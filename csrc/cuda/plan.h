@@ -11,11 +11,11 @@
 
 namespace torch_conv1d::cuda {
 
-// The facts beside a problem that a plan depends on: of a device, and whether torch allows it TF32, as it does by default.
+// The facts beside a problem that a plan depends on.
 struct Device {
   int64_t multiprocessors;
-  int64_t compute_capability = 90;
-  bool tf32 = true;
+  int64_t architecture = 90;  // see compiled_architecture
+  bool tf32 = true;           // torch allows convolutions TF32, as it does by default
 };
 
 enum class Algorithm {

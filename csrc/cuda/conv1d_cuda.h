@@ -47,7 +47,7 @@ void grad_input(
     Stream stream);
 
 // grad_w[co, ci, k] = sum over n, lo of x[n, ci, li] * grad_y[n, co, lo], contiguous, and
-// grad_b[co] = sum over n, lo of grad_y[n, co, lo]. Either may be null.
+// grad_b[co] = sum over n, lo of grad_y[n, co, lo], which may be null.
 void grad_weight(
     const Plan& plan,
     const Conv1dProblem& p,
@@ -59,7 +59,7 @@ void grad_weight(
     void* workspace,
     Stream stream);
 
-// All three, for a plan of plan_backward. grad_w or grad_b may be null.
+// All three, for a plan of plan_backward. grad_b may be null.
 void backward(
     const Plan& plan,
     const Conv1dProblem& p,

@@ -164,15 +164,16 @@ PYBIND11_MODULE(_C, m) {
   m.def(
       "explain",
       [](const std::string& problem, const std::string& dtype, const std::string& device, bool channels_last,
-         int64_t multiprocessors) {
+         int64_t multiprocessors, int64_t architecture) {
         const Conv1dProblem p = parse_problem(problem);
         if (device == "cpu") return cpu::explain(p, parse_dtype(dtype), active_algorithm(), channels_last);
-        if (device == "cuda") return cuda::explain(p, parse_dtype(dtype), channels_last, {multiprocessors});
+        if (device == "cuda")
+          return cuda::explain(p, parse_dtype(dtype), channels_last, {multiprocessors, architecture});
         throw py::value_error("device: expected cpu or cuda, got \"" + device + "\"");
       },
       py::arg("problem"), py::arg("dtype") = "float32", py::arg("device") = "cpu", py::arg("channels_last") = false,
       // Those of an H100.
-      py::arg("multiprocessors") = 132);
+      py::arg("multiprocessors") = 132, py::arg("architecture") = 90);
 }
 
 }  // namespace

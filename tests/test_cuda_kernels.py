@@ -6,10 +6,12 @@ Threads of a block run as fibers in random order, so what these tests cannot see
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,33 +31,63 @@ WIDE = (
     "n1_ci40_co150_l40_k4_s3_p5x2_d2_g2_reflect",
     "n1_ci100_co22_l150_k3_s2_p4_d3_g2_circular",
 )
+# Tests of the operators that are quick here: layouts, empty sizes, every derivative, what the
+# dispatcher expects. torch computes float16 with few bits on a CPU.
+OPERATORS = (
+    "test_layouts.py",
+    "test_edges.py::test_sums_of_nothing_are_the_bias",
+    "test_gradients.py::test_gradients_of_an_unbatched_input",
+    "test_autograd.py::test_second_derivative",
+    "test_dispatch.py::test_opcheck",
+)
+CHOSEN = "cpu and not cpu-float16 and not nlc and (baseline or not nothing)"
 FOLDER = Path(__file__).parent / "cuda_shim"
+COMPILER = os.environ.get("CXX", "g++")
 
 pytestmark = [
     pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed"),
-    pytest.mark.skipif(
-        shutil.which(os.environ.get("CXX", "g++")) is None, reason="there is no C++ compiler"
-    ),
+    pytest.mark.skipif(shutil.which(COMPILER) is None, reason="there is no C++ compiler"),
 ]
+
+
+def make(target: str, *variables: str) -> subprocess.CompletedProcess[str]:
+    command = ["make", "--no-print-directory", "-j2", "-C", str(FOLDER), target]
+    command += [f"CXX={COMPILER}", f"PYTHON={sys.executable}", *variables]
+    # Processes that run tests side by side must not build the same files.
+    with (FOLDER / "Makefile").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def check(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Runs cuda_test with these arguments."""
-    command = [
-        "make",
-        "--no-print-directory",
-        "-j2",
-        "-C",
-        str(FOLDER),
-        "check",
-        f"CXX={os.environ.get('CXX', 'g++')}",
-        f"PROBLEMS={' '.join(arguments)}",
-    ]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return make("check", f"PROBLEMS={' '.join(arguments)}")
+
+
+def test_operators() -> None:
+    """What cuda_ops.cpp checks, plans, allocates and leaves to ATen, on CPU tensors."""
+    built = make("on_cpu")
+    assert built.returncode == 0, built.stderr
+    asan = subprocess.check_output([COMPILER, "-print-file-name=libasan.so"], text=True).strip()
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "cuda_on_cpu", "-k", CHOSEN]
+    environment = {
+        "PYTHONPATH": str(FOLDER.parent),
+        "LD_PRELOAD": asan,
+        "ASAN_OPTIONS": "detect_leaks=0",
+    }
+    found = subprocess.run(
+        [*command, *OPERATORS],
+        cwd=FOLDER.parent,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert found.returncode == 0, found.stdout[-3000:] + found.stderr[-3000:]
+    assert re.search(r"\d{3} passed", found.stdout)
 
 
 def test_kernels() -> None:
-    # One test: processes that run tests side by side must not build the same program.
     small = [str(problem) for problem in CORPUS if problem.multiply_adds <= MULTIPLY_ADDS]
     for problems in ([], [*EMPTY, *WIDE, *small]):
         found = check(*problems)

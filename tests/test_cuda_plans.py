@@ -13,8 +13,9 @@ def explain(
     channels_last: bool = False,
     multiprocessors: int = 132,
     dtype: str = "float32",
+    architecture: int = 90,
 ) -> str:
-    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors)
+    return _C.explain(str(problem), dtype, "cuda", channels_last, multiprocessors, architecture)
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -72,6 +73,34 @@ def test_groups_of_many_channels(
     assert f"forward.algorithm: {forward}" in lines
     assert f"grad_input.algorithm: {forward}" in lines
     assert f"grad_weight.algorithm: {grad_weight}" in lines
+
+
+@pytest.mark.parametrize(
+    ("length", "dtype", "channels_last", "algorithm"),
+    [
+        (1000, "bfloat16", False, "matmul"),
+        (1000, "float64", False, "matmul"),
+        # torch's default allows TF32 to convolutions alone.
+        (1000, "float32", False, "aten"),
+        # Short rows are one product only with channels innermost.
+        (16, "bfloat16", False, "aten"),
+        (16, "bfloat16", True, "matmul"),
+    ],
+)
+def test_pointwise_layers_are_products(
+    length: int, dtype: str, channels_last: bool, algorithm: str
+) -> None:
+    problem = f"n8_ci256_co512_l{length}_k1_s1_p0_d1_g1"
+    lines = explain(problem, channels_last, dtype=dtype).splitlines()
+    assert f"forward.algorithm: {algorithm}" in lines
+    assert f"grad_input.algorithm: {algorithm}" in lines
+    assert "grad_weight.algorithm: aten" in lines
+
+
+def test_tensor_cores_begin_with_sm_80() -> None:
+    """Also where a newer GPU runs code for an older one."""
+    assert "mma" in explain(GROUPS, dtype="bfloat16", architecture=80)
+    assert "mma" not in explain(GROUPS, dtype="bfloat16", architecture=75)
 
 
 def test_reductions_do_not_depend_on_the_device() -> None:

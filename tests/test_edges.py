@@ -26,6 +26,7 @@ EMPTY = tuple(
         n2_ci4_co6_l0_k3_s1_p1x3_d1_g1
         n2_ci4_co4_l0_k5_s3_p9x2_d2_g4
         n2_ci4_co8_l0_k1_s1_p1x0_d1_g4
+        n2_ci16_co12_l0_k3_s1_p2_d1_g1
         n2_ci0_co6_l20_k3_s1_p1_d1_g1
         n2_ci0_co4_l300_k3_s1_p1_d1_g1
         n2_ci0_co6_l20_k3_s2_p0_d1_g2

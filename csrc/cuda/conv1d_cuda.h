@@ -18,6 +18,10 @@ namespace torch_conv1d::cuda {
 
 using Stream = CUstream_st*;
 
+// The architecture, 90 for sm_90, of the code that the current device runs: where a build has none for it but PTX of an older one, that one,
+// which may lack instructions that the device has. 0 if there is no code for it.
+int64_t compiled_architecture();
+
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
 void forward(
     const Plan& plan,
@@ -43,7 +47,7 @@ void grad_input(
     Stream stream);
 
 // grad_w[co, ci, k] = sum over n, lo of x[n, ci, li] * grad_y[n, co, lo], contiguous, and
-// grad_b[co] = sum over n, lo of grad_y[n, co, lo]. Either may be null.
+// grad_b[co] = sum over n, lo of grad_y[n, co, lo], which may be null.
 void grad_weight(
     const Plan& plan,
     const Conv1dProblem& p,
@@ -55,7 +59,7 @@ void grad_weight(
     void* workspace,
     Stream stream);
 
-// All three, for a plan of plan_backward. grad_w or grad_b may be null.
+// All three, for a plan of plan_backward. grad_b may be null.
 void backward(
     const Plan& plan,
     const Conv1dProblem& p,

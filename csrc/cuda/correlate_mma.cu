@@ -4,6 +4,14 @@
 
 namespace torch_conv1d::cuda {
 
+// The kernels are all compiled alike; this one is asked because plans choose it by the answer.
+int64_t compiled_architecture() {
+  cudaFuncAttributes attributes;
+  if (cudaFuncGetAttributes(&attributes, correlate_mma<float, 1>) == cudaSuccess) return attributes.ptxVersion;
+  cudaGetLastError();
+  return 0;
+}
+
 void launch_correlate_mma(
     const Plan& plan,
     const CorrelateMma& a,

@@ -145,7 +145,7 @@ OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dty
 void launch_outer_mma(
     const Plan& plan, const OuterMma& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
 
-// partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; either may be null.
+// partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; the latter may be null.
 void launch_add_parts(
     const Conv1dProblem& p, DType dtype, int64_t parts, const void* partial, void* grad_w, void* grad_b, Stream stream);
 

@@ -43,8 +43,9 @@ void launch(const Grid& grid, cudaStream_t stream, void (*kernel)(Parameters...)
   config.dynamicSmemBytes = grid.shared_bytes;
   config.stream = stream;
   const cudaError_t error = cudaLaunchKernelEx(&config, kernel, Parameters(arguments)...);
-  if (error != cudaSuccess)
-    throw std::runtime_error(std::string("torch_conv1d: a kernel did not start: ") + cudaGetErrorString(error));
+  if (error == cudaSuccess) return;
+  cudaGetLastError();  // or the next launch, of whomever, is blamed for it
+  throw std::runtime_error(std::string("torch_conv1d: a kernel did not start: ") + cudaGetErrorString(error));
 }
 
 }  // namespace torch_conv1d::cuda

@@ -11,11 +11,13 @@
 
 namespace torch_conv1d::cuda {
 
-// The facts beside a problem that a plan depends on: of a device, and whether torch allows it TF32, as it does by default.
+// The facts beside a problem that a plan depends on.
 struct Device {
   int64_t multiprocessors;
-  int64_t compute_capability = 90;
-  bool tf32 = true;
+  int64_t architecture = 90;   // see compiled_architecture
+  bool tf32 = true;            // torch allows convolutions TF32, as it does by default,
+  bool matmul_tf32 = false;    // and matrix products, as it does not
+  bool deterministic = false;  // torch.use_deterministic_algorithms
 };
 
 enum class Algorithm {
@@ -26,7 +28,8 @@ enum class Algorithm {
   correlate_mma,       // the same on tensor cores
   outer,               // grad_weight: the same as correlate for the reduction over positions
   outer_mma,           // the same on tensor cores
-  aten,                // the caller runs torch's own operator; no function of conv1d_cuda.h takes this plan
+  matmul,              // forward and grad_input: the caller runs torch's matrix product
+  aten,                // the caller runs torch's own operator
 };
 
 const char* algorithm_name(Algorithm algorithm);
@@ -55,6 +58,11 @@ struct Plan {
   int64_t parts = 1;               // a reduction over (n, position) is cut into parts, added in order
   int64_t workspace_bytes = 0;
 };
+
+// Whether a function of conv1d_cuda.h takes this plan.
+inline bool is_own(const Plan& plan) {
+  return plan.algorithm != Algorithm::matmul && plan.algorithm != Algorithm::aten;
+}
 
 // `channels_last` is the layout of the result, which is contiguous in it; see Conv1dOptions::channels_last.
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);

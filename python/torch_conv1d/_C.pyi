@@ -36,9 +36,10 @@ def explain(
     device: str = "cpu",
     channels_last: bool = False,
     multiprocessors: int = 132,
+    architecture: int = 90,
 ) -> str:
     """What would run for a problem such as "n4_ci16_co32_l100_k3_s2_p1_d1_g1", and why.
 
     It depends on the layout; for "cuda", which needs no GPU and no build for one, on how many
-    multiprocessors the GPU has as well.
+    multiprocessors the GPU has and what architecture its code is compiled for as well.
     """

@@ -5,7 +5,7 @@
 
 namespace torch_conv1d::cuda {
 
-// `lanes` (a power of two up to 32) threads share the parts of an element. Either result may be null.
+// `lanes` (a power of two up to 32) threads share the parts of an element. grad_b may be null.
 template <class E>
 __global__ void add_parts(
     const Sum<E>* partial, int64_t parts, int64_t channels, int64_t weights, int lanes, E* grad_w, E* grad_b) {
@@ -20,7 +20,7 @@ __global__ void add_parts(
   const int64_t co = element / (weights + 1), weight = element % (weights + 1);
   if (weight == weights) {
     if (grad_b) grad_b[co] = from_sum<E>(sum);
-  } else if (grad_w) {
+  } else {
     grad_w[co * weights + weight] = from_sum<E>(sum);
   }
 }

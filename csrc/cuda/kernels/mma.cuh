@@ -36,7 +36,7 @@ using ColumnFragment = Pack<2, Word<E>>;
   asm volatile("mma.sync.aligned." shape_and_types " {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
                : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])                                 \
                : "r"(a_bits[0]), "r"(a_bits[1]), "r"(a_bits[2]), "r"(a_bits[3]), "r"(b_bits[0]), "r"(b_bits[1]))
-#else  // No plan comes here.
+#else  // No plan comes here, see compiled_architecture.
 #define MMA(shape_and_types) __trap()
 #endif
 

@@ -76,6 +76,22 @@ T __shfl_xor_sync(unsigned mask, T value, int lanes) {
 using cudaError_t = const char*;
 constexpr cudaError_t cudaSuccess = nullptr;
 inline const char* cudaGetErrorString(cudaError_t error) { return error; }
+inline cudaError_t cudaGetLastError() { return cudaSuccess; }
+
+// A device with few multiprocessors, so that plans find reasons to make more blocks.
+enum cudaDeviceAttr { cudaDevAttrMultiProcessorCount };
+inline cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
+  *value = 4;
+  return cudaSuccess;
+}
+struct cudaFuncAttributes {
+  int ptxVersion;
+};
+template <class Kernel>
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, Kernel*) {
+  attributes->ptxVersion = 90;
+  return cudaSuccess;
+}
 
 using cudaStream_t = struct CUstream_st*;
 struct cudaLaunchConfig_t {

@@ -59,15 +59,15 @@ class CorrelateCall {
             {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .sum_type = std::is_same_v<E, T>},
             machine_with(kernels_))),
         layout_(plan_.layout),
+        packed_weights_(plan_.pack_weights || c.rows == 1),
         // With one row a group and all taps in one phase, the packed order is the stored one.
-        stored_(!plan_.pack_weights || (c.rows == 1 && c.phases == 1)),
-        packed_weights_(!stored_ || c.rows == 1),
+        stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         together_(layout_.width > 1),
         in_place_(c.phases == 1 && (together_ || (std::is_same_v<E, T> && out.stride_l == 1))),
         unit_step_(together_ ? 0 : c.unit_step()),
         joined_(joined_phases<T>(c, layout_, kernels_.correlate_rows)),
-        packed_(c_, plan_, joined_, copy_sums_, stored_ ? nullptr : static_cast<const T*>(w)),
-        stored_weights_(static_cast<const T*>(w)),
+        packed_(c_, plan_, joined_, copy_, copy_sums_, stored_ ? nullptr : static_cast<const E*>(w)),
+        stored_weights_(static_cast<const E*>(w)),
         inits_(static_cast<const T*>(bias)) {}
 
   void run() {
@@ -101,6 +101,14 @@ class CorrelateCall {
         Item(*this, n0, block, q0).run();
       }
     });
+  }
+
+  // Of a tile, as PackedWeights has them.
+  WeightView<T> weights_of(int64_t row, int64_t rows, int64_t tap0) const {
+    if constexpr (std::is_same_v<E, T>)
+      if (stored_)
+        return {stored_weights_ + row / c_.rows * c_.w_group + row % c_.rows * c_.w_row, c_.w_row, c_.w_channel};
+    return packed_.of(row, rows, tap0);
   }
 
   // One item of work; a thread runs several, one after another.
@@ -347,15 +355,15 @@ class CorrelateCall {
       const int64_t tap0 = call_.layout_.phase_begin[phase];
       // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
       CorrelateArgs<T> args;
-      args.w_row = c_.w_row;
-      args.w_channel = c_.w_channel;
       args.channels = c_.channels;
       args.taps = call_.layout_.phase_taps(phase);
       const int64_t joined = call_.joined_[phase];
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
-        args.w = call_.stored_ ? call_.stored_weights_ + row / c_.rows * c_.w_group + row % c_.rows * c_.w_row
-                               : call_.packed_.of(row, rows, tap0);
+        const WeightView<T> w = call_.weights_of(row, rows, tap0);
+        args.w = w.data;
+        args.w_row = w.row;
+        args.w_channel = w.channel;
         args.init = call_.inits_ ? call_.inits_ + row : nullptr;
         for (size_t i = range.first_span; i < range.last_span; ++i) {
           const Span& span = spans_[i];
@@ -415,15 +423,15 @@ class CorrelateCall {
   const MutableView out_;
   const CorrelationPlan plan_;
   const PanelLayout& layout_;
-  const bool stored_;          // the weights are read where the caller has them
-  const bool packed_weights_;  // they are in the packed order
+  const bool packed_weights_;  // the weights are in the packed order
+  const bool stored_;          // they are read where the caller has them
   const bool together_;        // samples stand side by side
   const bool
       in_place_;  // tiles write to rows of the result (of those that are scattered, where samples stand together)
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
-  PackedWeights<T> packed_;
-  const T* const stored_weights_;
+  PackedWeights<E> packed_;
+  const E* const stored_weights_;
   const T* const inits_;
 };
 

@@ -10,46 +10,66 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// As many elements at a time as a vector has floats, where a conversion has no form that the compiler vectorises well.
-constexpr int kConvertLanes = VECTOR_BYTES / 4;
-typedef uint16_t Bits16 __attribute__((vector_size(VECTOR_BYTES / 2)));
-typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
+// How many elements at a time make a vector of `Bytes` of the narrow type, and two of floats.
+template <int Bytes>
+constexpr int kConvertLanes = Bytes / 2;
 
+// A bfloat16 is the upper half of a float.
+template <int Bytes>
 inline void convert_lanes(float* to, const BFloat16* from) {
-  store(to, __builtin_convertvector(load<Bits16>(from), Bits32) << 16);
+  using Bits = typename VectorOf<uint16_t, Bytes>::type;
+  constexpr typename FirstIndices<kConvertLanes<Bytes>>::type kAll;
+  const Bits bits = load<Bits>(from);
+  store(to, in_turn(Bits{}, bits, kAll, false));
+  store(to + kConvertLanes<Bytes> / 2, in_turn(Bits{}, bits, kAll, true));
 }
+template <int Bytes>
 inline void convert_lanes(BFloat16* to, const float* from) {
-  const Bits32 bits = load<Bits32>(from);
-  const Bits32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Bits32 result = (bits & 0x7fffffff) > 0x7f800000 ? Bits32{} + 0x7fc0 : rounded;
-  store(to, __builtin_convertvector(result, Bits16));
+  using Bits = typename VectorOf<uint16_t, Bytes>::type;
+  constexpr typename FirstIndices<kConvertLanes<Bytes>>::type kAll;
+  const auto rounded = [](const float* at) {
+    using Bits32 = typename VectorOf<uint32_t, Bytes>::type;
+    const auto value = load<typename VectorOf<float, Bytes>::type>(at);
+    const Bits32 bits = Bits32(value), result = bits + 0x7fff + ((bits >> 16) & 1);
+    return Bits(value == value ? result : Bits32{} + 0x7fc00000);
+  };
+  store(to, every_second(rounded(from), rounded(from + kConvertLanes<Bytes> / 2), kAll, true));
 }
 #if defined(__F16C__)
+template <int Bytes>
 inline void convert_lanes(float* to, const Float16* from) {
-  for (int lane = 0; lane < kConvertLanes; lane += 8)
+  UNROLL for (int lane = 0; lane < kConvertLanes<Bytes>; lane += 8)
     _mm256_storeu_ps(to + lane, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane))));
 }
+template <int Bytes>
 inline void convert_lanes(Float16* to, const float* from) {
-  for (int lane = 0; lane < kConvertLanes; lane += 8)
+  UNROLL for (int lane = 0; lane < kConvertLanes<Bytes>; lane += 8)
     _mm_storeu_si128(
         reinterpret_cast<__m128i*>(to + lane),
         _mm256_cvtps_ph(_mm256_loadu_ps(from + lane), _MM_FROUND_TO_NEAREST_INT));
 }
 #endif
-template <class To, class From>
+template <int Bytes, class To, class From>
 inline void convert_lanes(To* to, const From* from) {
-  for (int lane = 0; lane < kConvertLanes; ++lane) from_sum(to_sum(from[lane]), to[lane]);
+  for (int lane = 0; lane < kConvertLanes<Bytes>; ++lane) from_sum(to_sum(from[lane]), to[lane]);
 }
 
-template <class To, class From>
+template <int Bytes = VECTOR_BYTES, class To, class From>
 inline void copy_contiguous(To* to, const From* from, int64_t count) {
+  constexpr int64_t kLanesAtOnce = kConvertLanes<Bytes>;
   if constexpr (sizeof(To) == sizeof(From)) {
     if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
-    return;
+  } else if (count >= kLanesAtOnce) {
+    // The last vector ends where the elements do.
+    for (int64_t i = 0; i < count; i += kLanesAtOnce) {
+      const int64_t at = i + kLanesAtOnce <= count ? i : count - kLanesAtOnce;
+      convert_lanes<Bytes>(to + at, from + at);
+    }
+  } else if constexpr (Bytes > 16) {
+    copy_contiguous<Bytes / 2>(to, from, count);
+  } else {
+    for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
   }
-  int64_t i = 0;
-  for (; i + kConvertLanes <= count; i += kConvertLanes) convert_lanes(to + i, from + i);
-  for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
 }
 
 // A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of

@@ -5,7 +5,7 @@
 //     pack panels of the source for each sample (of few rows a group: only where the source ends)
 //     for a few row tiles at a time, for each sample, for each phase:
 //       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers
-//       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
+//       transpose and interleave the rows into the result (most rows are written in place, as elements of its type)
 //
 // Of short rows, the samples that stand side by side in a panel are one sample of all this: gathered before, scattered after.
 #include "drivers.h"
@@ -63,7 +63,9 @@ class CorrelateCall {
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         together_(layout_.width > 1),
-        in_place_(c.phases == 1 && (together_ || (std::is_same_v<E, T> && out.stride_l == 1))),
+        in_place_(
+            c.phases == 1 &&
+            (together_ || (out.stride_l == 1 && (std::is_same_v<E, T> || c.fold_left + c.fold_right == 0)))),
         unit_step_(together_ ? 0 : c.unit_step()),
         joined_(joined_phases<T>(c, layout_, kernels_.correlate_rows)),
         packed_(c_, plan_, joined_, copy_, copy_sums_, stored_ ? nullptr : static_cast<const E*>(w)),
@@ -262,13 +264,12 @@ class CorrelateCall {
         const CopyKernels<O>& copy) const {
       const Range& block = ranges_[0];
       const std::vector<T> outside = compute_outside(first, last, rows, n);
-      if constexpr (std::is_same_v<O, T>)
-        if (call_.in_place_) {
-          T* to = out + block.q0 * stride_l;
-          compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
-          fold_back(outside, 0, rows, to, stride_c);
-          return;
-        }
+      if (call_.in_place_) {
+        O* to = out + block.q0 * stride_l;
+        compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
+        if constexpr (std::is_same_v<O, T>) fold_back(outside, 0, rows, to, stride_c);
+        return;
+      }
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
         for (int64_t phase = phase0; phase < phase0 + phases; phase += call_.joined_[phase]) {
@@ -343,18 +344,20 @@ class CorrelateCall {
     }
 
     // Rows of tiles [first, last) at one phase (and those joined with it): the positions of the range, in rows of `out` with room for `room`.
+    template <class O>
     void compute(
         int64_t first,
         int64_t last,
         int64_t phase,
         const Range& range,
         int64_t n,
-        T* out,
+        O* out,
         int64_t out_row,
         int64_t room) const {
       const int64_t tap0 = call_.layout_.phase_begin[phase];
       // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
       CorrelateArgs<T> args;
+      args.out_type = kDType<O>;
       args.channels = c_.channels;
       args.taps = call_.layout_.phase_taps(phase);
       const int64_t joined = call_.joined_[phase];
@@ -369,15 +372,16 @@ class CorrelateCall {
           const Span& span = spans_[i];
           const int64_t done = (span.q0 - range.q0) * width_;
           set_source(span, n, tile / tiles_, tap0, args);
-          T* to = out + (row - first_row(first)) * out_row + done;
+          O* to = out + (row - first_row(first)) * out_row + done;
           compute_span(args, rows * joined, span.q_len * width_, to, joined > 1 ? result_row_ : out_row, room - done);
         }
       }
     }
 
     // `count` positions (of samples side by side, each) of `rows` rows.
+    template <class O>
     void compute_span(
-        CorrelateArgs<T>& args, int64_t rows, int64_t count, T* out, int64_t out_row, int64_t room) const {
+        CorrelateArgs<T>& args, int64_t rows, int64_t count, O* out, int64_t out_row, int64_t room) const {
       const auto& kernels = call_.kernels_;
       const int64_t lanes = kernels.lanes, most = call_.packed_weights_ ? kernels.correlate_vectors[rows] : 1;
       for (int64_t i = 0; i < count;) {
@@ -388,7 +392,7 @@ class CorrelateCall {
         const auto kernel = rows == 1               ? kernels.fir[call_.unit_step_ + 1][vectors]
                             : call_.packed_weights_ ? kernels.correlate[rows][vectors]
                                                     : kernels.correlate_stored[rows];
-        alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
+        alignas(64) O edge[kTileElements];  // for the one tile that reaches beyond the row
         const bool fits = i + tiles * width <= room;
         args.tiles = tiles;
         args.out = fits ? out + i : edge;

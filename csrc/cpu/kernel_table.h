@@ -15,6 +15,7 @@ namespace torch_conv1d::cpu {
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
 // or, for weights that are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
+// Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
 template <class T>
 struct CorrelateArgs {
   const T* x;
@@ -24,9 +25,10 @@ struct CorrelateArgs {
   int64_t w_row, w_channel;
   int64_t channels, taps;
   const T* init;  // null: zeros
-  T* out;
+  void* out;
   int64_t out_row;
   int64_t tiles;
+  DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
 };
 

@@ -1,62 +1,28 @@
 // Packing and unpacking: a matrix copied with conversion and any strides (contract: CopyArgs).
 #pragma once
 
-#include "vector.h"
-
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
+#include "convert.h"
 
 namespace torch_conv1d::cpu {
 namespace {
 
-// How many elements at a time make a vector of `Bytes` of the narrow type, and two of floats.
-template <int Bytes>
-constexpr int kConvertLanes = Bytes / 2;
-
-// A bfloat16 is the upper half of a float.
-template <int Bytes>
-inline void convert_lanes(float* to, const BFloat16* from) {
-  using Bits = typename VectorOf<uint16_t, Bytes>::type;
-  constexpr typename FirstIndices<kConvertLanes<Bytes>>::type kAll;
-  const Bits bits = load<Bits>(from);
-  store(to, in_turn(Bits{}, bits, kAll, false));
-  store(to + kConvertLanes<Bytes> / 2, in_turn(Bits{}, bits, kAll, true));
+// The next 2 * Bytes / 4 elements.
+template <int Bytes, class E>
+inline void convert_lanes(float* to, const E* from) {
+  typename VectorOf<float, Bytes>::type a, b;
+  load_floats<Bytes>(from, a, b);
+  store(to, a);
+  store(to + Bytes / 4, b);
 }
-template <int Bytes>
-inline void convert_lanes(BFloat16* to, const float* from) {
-  using Bits = typename VectorOf<uint16_t, Bytes>::type;
-  constexpr typename FirstIndices<kConvertLanes<Bytes>>::type kAll;
-  const auto rounded = [](const float* at) {
-    using Bits32 = typename VectorOf<uint32_t, Bytes>::type;
-    const auto value = load<typename VectorOf<float, Bytes>::type>(at);
-    const Bits32 bits = Bits32(value), result = bits + 0x7fff + ((bits >> 16) & 1);
-    return Bits(value == value ? result : Bits32{} + 0x7fc00000);
-  };
-  store(to, every_second(rounded(from), rounded(from + kConvertLanes<Bytes> / 2), kAll, true));
-}
-#if defined(__F16C__)
-template <int Bytes>
-inline void convert_lanes(float* to, const Float16* from) {
-  UNROLL for (int lane = 0; lane < kConvertLanes<Bytes>; lane += 8)
-    _mm256_storeu_ps(to + lane, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane))));
-}
-template <int Bytes>
-inline void convert_lanes(Float16* to, const float* from) {
-  UNROLL for (int lane = 0; lane < kConvertLanes<Bytes>; lane += 8)
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(to + lane),
-        _mm256_cvtps_ph(_mm256_loadu_ps(from + lane), _MM_FROUND_TO_NEAREST_INT));
-}
-#endif
-template <int Bytes, class To, class From>
-inline void convert_lanes(To* to, const From* from) {
-  for (int lane = 0; lane < kConvertLanes<Bytes>; ++lane) from_sum(to_sum(from[lane]), to[lane]);
+template <int Bytes, class E>
+inline void convert_lanes(E* to, const float* from) {
+  using Floats = typename VectorOf<float, Bytes>::type;
+  store_rounded<Bytes>(to, load<Floats>(from), load<Floats>(from + Bytes / 4));
 }
 
 template <int Bytes = VECTOR_BYTES, class To, class From>
 inline void copy_contiguous(To* to, const From* from, int64_t count) {
-  constexpr int64_t kLanesAtOnce = kConvertLanes<Bytes>;
+  constexpr int64_t kLanesAtOnce = Bytes / 2;
   if constexpr (sizeof(To) == sizeof(From)) {
     if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
   } else if (count >= kLanesAtOnce) {

@@ -35,8 +35,10 @@ MIB = 2**20
 # What a call may need beside its results, for each thread.
 ALLOWED_PER_THREAD = 4 * MIB
 LENGTHS = range(3000, 1000, -1)
-# Starts threads and loads code, so that neither is counted.
-SMALL = parse_workload("n4_ci8_co8_l4000_k3_s1_p1_d1_g1")
+# Start threads and load code, that of torch's FFT too, so that neither is counted.
+SMALL = tuple(
+    map(parse_workload, ("n4_ci8_co8_l4000_k3_s1_p1_d1_g1", "n1_ci8_co8_l1000_k800_s1_p799_d1_g8"))
+)
 GROWING = parse_workload("n1_ci32_co32_l3000_k5_s1_p2_d1_g1")
 CONVOLUTIONS: dict[str, Convolution] = {
     "by_torch_conv1d": by_torch_conv1d,
@@ -93,7 +95,8 @@ def _in_a_new_process(what: str, case: Case, convolution: str, threads: int) -> 
 
 
 def _peak(case: Case, convolution: Convolution) -> dict[str, int]:
-    _prepare(convolution, replace(case, workload=SMALL))()
+    for small in SMALL:
+        _prepare(convolution, replace(case, workload=small))()
     call = _prepare(convolution, case)
     before = _resident()
     Path("/proc/self/clear_refs").write_text("5")  # forgets the peak

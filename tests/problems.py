@@ -248,6 +248,9 @@ EDGES = tuple(
         n3_ci40_co17_l1_k1_s1_p0_d1_g1
         n1_ci100_co130_l1_k1_s1_p0_d1_g1
         n1_ci42_co50_l2_k6_s1_p2x3_d1_g2_replicate
+        n4_ci16_co7_l9_k3_s2_p0x1_d4_g1
+        n1_ci70_co66_l4_k1_s3_p2x4_d1_g2
+        n1_ci5_co20_l16_k16_s1_p3x0_d1_g1
         """.split(),
     )
 )

@@ -112,6 +112,16 @@ def test_nonfinite_input_reaches_what_reads_it(
         assert torch.equal(dirty.grad_b, clean.grad_b)
 
 
+@pytest.mark.parametrize("rows", [1, 3])
+def test_nan_of_any_payload_stays_nan(rows: int, instruction_set: str) -> None:
+    """Rounding to bfloat16 could carry a payload into the sign, and leave a zero."""
+    magnitudes = torch.arange(0x7F81, 0x8000, dtype=torch.int32)
+    bits = torch.cat((magnitudes, magnitudes - 0x8000)).to(torch.int16)
+    x = bits.view(torch.bfloat16)[:, None, None].expand(-1, 1, 37)
+    y = conv1d(x, torch.ones(rows, 1, 3, dtype=torch.bfloat16))
+    assert y.isnan().all(), instruction_set
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 @pytest.mark.parametrize("problem", SPREADING, ids=str)
 def test_nonfinite_grad_output_reaches_what_it_was_read_from(

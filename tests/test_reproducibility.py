@@ -45,6 +45,18 @@ UNPADDED = tuple(
     )
 )
 
+# A single position a sample: few samples are computed otherwise than many.
+STREAMED = tuple(
+    map(
+        Problem.parse,
+        """
+        n9_ci20_co33_l5_k5_s1_p0_d1_g1
+        n9_ci24_co24_l40_k4_s50_p3_d7_g2
+        n9_ci130_co40_l1_k1_s1_p0_d1_g1
+        """.split(),
+    )
+)
+
 # Enough work for threads to share: samples, groups, positions, channels, parts of a reduction.
 BIG = tuple(
     map(
@@ -72,7 +84,7 @@ def direct() -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("problem", UNPADDED, ids=str)
+@pytest.mark.parametrize("problem", (*UNPADDED, *STREAMED), ids=str)
 def test_batch_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     whole = run(problem, o)

@@ -37,9 +37,8 @@ class ChannelsCall {
         w_(c.taps * width_),
         init_(bias ? width_ : 0),
         inits_(bias ? init_.data() : nullptr) {
-    const CopyKernels<T>& copy_sums = copy_kernels<T>(table);
-    copy_sums.in({w_.data(), 1, width_, static_cast<const T*>(w), c.taps, 1, c.groups, c.taps});
-    if (bias) copy_sums.in({init_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups});
+    copy_.in({w_.data(), 1, width_, static_cast<const E*>(w), c.taps, 1, c.groups, c.taps});
+    if (bias) copy_kernels<T>(table).in({init_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups});
   }
 
   void run() const {

@@ -84,9 +84,8 @@ class ChannelsItem {
   }
 
   void write() const {
-    const int64_t co = b_.part * call_.p.c_out + b_.group0, weights = call_.weights;
-    call_.copy_sums.in({call_.w_sums + co * weights, weights, 1, sums_.data(), 1, width_, b_.groups, weights});
-    if (b_.has_bias) call_.copy_sums.in({call_.b_sums + co, 0, 1, &sums_[weights * width_], 0, 1, 1, b_.groups});
+    call_.write_weights(b_.part, b_.group0, 0, sums_.data(), 1, width_, b_.groups, call_.weights);
+    if (b_.has_bias) call_.write_bias(b_.part, b_.group0, &sums_[call_.weights * width_], 1, b_.groups);
   }
 
   const GradWeightCall<E>& call_;

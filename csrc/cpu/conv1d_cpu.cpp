@@ -54,14 +54,14 @@ void run_correlation(
         .sum_type = std::is_same_v<E, T>,
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1};
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
-    const auto driver = uses_fft(c, algorithm)                                  ? fft_filter
-                        : uses_toom_cook(c, algorithm)                          ? toom_cook
-                        : lanes_are_channels(c, sizeof(T), data)                ? filter_channels
-                        : lanes_are_rows(c, sizeof(T))                          ? correlate_thin
-                        : lanes_are_innermost_rows(c, sizeof(T), data, machine) ? correlate_innermost
-                                                                                : correlate;
-    const AsSums<E> weights(table, w, c.groups * c.rows * c.channels * c.taps), inits(table, bias, c.groups * c.rows);
-    driver(c, dtype, table, source, weights.data(), inits.data(), out);
+    const auto driver = uses_fft(c, algorithm)                                                   ? fft_filter
+                        : uses_toom_cook(c, algorithm)                                           ? toom_cook
+                        : lanes_are_channels(c, sizeof(T), data)                                 ? filter_channels
+                        : lanes_are_rows(c, sizeof(T)) || lanes_are_stored_weights(c, sizeof(T)) ? correlate_thin
+                        : lanes_are_innermost_rows(c, sizeof(T), data, machine)                  ? correlate_innermost
+                                                                                                 : correlate;
+    const AsSums<E> inits(table, bias, c.groups * c.rows);
+    driver(c, dtype, table, source, w, inits.data(), out);
   });
 }
 

@@ -5,7 +5,7 @@
 //     pack panels of the source for each sample (of few rows a group: only where the source ends)
 //     for a few row tiles at a time, for each sample, for each phase:
 //       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers
-//       convert, transpose and interleave the rows into the result (most float32 and float64 rows are written in place)
+//       transpose and interleave the rows into the result (most rows are written in place, as elements of its type)
 //
 // Of short rows, the samples that stand side by side in a panel are one sample of all this: gathered before, scattered after.
 #include "drivers.h"
@@ -59,15 +59,17 @@ class CorrelateCall {
             {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .sum_type = std::is_same_v<E, T>},
             machine_with(kernels_))),
         layout_(plan_.layout),
+        packed_weights_(plan_.pack_weights || c.rows == 1),
         // With one row a group and all taps in one phase, the packed order is the stored one.
-        stored_(!plan_.pack_weights || (c.rows == 1 && c.phases == 1)),
-        packed_weights_(!stored_ || c.rows == 1),
+        stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         together_(layout_.width > 1),
-        in_place_(c.phases == 1 && (together_ || (std::is_same_v<E, T> && out.stride_l == 1))),
+        in_place_(
+            c.phases == 1 &&
+            (together_ || (out.stride_l == 1 && (std::is_same_v<E, T> || c.fold_left + c.fold_right == 0)))),
         unit_step_(together_ ? 0 : c.unit_step()),
         joined_(joined_phases<T>(c, layout_, kernels_.correlate_rows)),
-        packed_(c_, plan_, joined_, copy_sums_, stored_ ? nullptr : static_cast<const T*>(w)),
-        stored_weights_(static_cast<const T*>(w)),
+        packed_(c_, plan_, joined_, copy_, copy_sums_, stored_ ? nullptr : static_cast<const E*>(w)),
+        stored_weights_(static_cast<const E*>(w)),
         inits_(static_cast<const T*>(bias)) {}
 
   void run() {
@@ -101,6 +103,14 @@ class CorrelateCall {
         Item(*this, n0, block, q0).run();
       }
     });
+  }
+
+  // Of a tile, as PackedWeights has them.
+  WeightView<T> weights_of(int64_t row, int64_t rows, int64_t tap0) const {
+    if constexpr (std::is_same_v<E, T>)
+      if (stored_)
+        return {stored_weights_ + row / c_.rows * c_.w_group + row % c_.rows * c_.w_row, c_.w_row, c_.w_channel};
+    return packed_.of(row, rows, tap0);
   }
 
   // One item of work; a thread runs several, one after another.
@@ -254,13 +264,12 @@ class CorrelateCall {
         const CopyKernels<O>& copy) const {
       const Range& block = ranges_[0];
       const std::vector<T> outside = compute_outside(first, last, rows, n);
-      if constexpr (std::is_same_v<O, T>)
-        if (call_.in_place_) {
-          T* to = out + block.q0 * stride_l;
-          compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
-          fold_back(outside, 0, rows, to, stride_c);
-          return;
-        }
+      if (call_.in_place_) {
+        O* to = out + block.q0 * stride_l;
+        compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
+        if constexpr (std::is_same_v<O, T>) fold_back(outside, 0, rows, to, stride_c);
+        return;
+      }
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
         for (int64_t phase = phase0; phase < phase0 + phases; phase += call_.joined_[phase]) {
@@ -341,41 +350,44 @@ class CorrelateCall {
     }
 
     // Rows of tiles [first, last) at one phase (and those joined with it): the positions of the range, in rows of `out` with room for `room`.
+    template <class O>
     void compute(
         int64_t first,
         int64_t last,
         int64_t phase,
         const Range& range,
         int64_t n,
-        T* out,
+        O* out,
         int64_t out_row,
         int64_t room) const {
       const int64_t tap0 = call_.layout_.phase_begin[phase];
       // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
       CorrelateArgs<T> args;
-      args.w_row = c_.w_row;
-      args.w_channel = c_.w_channel;
+      args.out_type = kDType<O>;
       args.channels = c_.channels;
       args.taps = call_.layout_.phase_taps(phase);
       const int64_t joined = call_.joined_[phase];
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
-        args.w = call_.stored_ ? call_.stored_weights_ + row / c_.rows * c_.w_group + row % c_.rows * c_.w_row
-                               : call_.packed_.of(row, rows, tap0);
+        const WeightView<T> w = call_.weights_of(row, rows, tap0);
+        args.w = w.data;
+        args.w_row = w.row;
+        args.w_channel = w.channel;
         args.init = call_.inits_ ? call_.inits_ + row : nullptr;
         for (size_t i = range.first_span; i < range.last_span; ++i) {
           const Span& span = spans_[i];
           const int64_t done = (span.q0 - range.q0) * width_;
           set_source(span, n, tile / tiles_, tap0, args);
-          T* to = out + (row - first_row(first)) * out_row + done;
+          O* to = out + (row - first_row(first)) * out_row + done;
           compute_span(args, rows * joined, span.q_len * width_, to, joined > 1 ? result_row_ : out_row, room - done);
         }
       }
     }
 
     // `count` positions (of samples side by side, each) of `rows` rows.
+    template <class O>
     void compute_span(
-        CorrelateArgs<T>& args, int64_t rows, int64_t count, T* out, int64_t out_row, int64_t room) const {
+        CorrelateArgs<T>& args, int64_t rows, int64_t count, O* out, int64_t out_row, int64_t room) const {
       const auto& kernels = call_.kernels_;
       const int64_t lanes = kernels.lanes, most = call_.packed_weights_ ? kernels.correlate_vectors[rows] : 1;
       for (int64_t i = 0; i < count;) {
@@ -386,7 +398,7 @@ class CorrelateCall {
         const auto kernel = rows == 1               ? kernels.fir[call_.unit_step_ + 1][vectors]
                             : call_.packed_weights_ ? kernels.correlate[rows][vectors]
                                                     : kernels.correlate_stored[rows];
-        alignas(64) T edge[kTileElements];  // for the one tile that reaches beyond the row
+        alignas(64) O edge[kTileElements];  // for the one tile that reaches beyond the row
         const bool fits = i + tiles * width <= room;
         args.tiles = tiles;
         args.out = fits ? out + i : edge;
@@ -421,15 +433,15 @@ class CorrelateCall {
   const MutableView out_;
   const CorrelationPlan plan_;
   const PanelLayout& layout_;
-  const bool stored_;          // the weights are read where the caller has them
-  const bool packed_weights_;  // they are in the packed order
+  const bool packed_weights_;  // the weights are in the packed order
+  const bool stored_;          // they are read where the caller has them
   const bool together_;        // samples stand side by side
   const bool
       in_place_;  // tiles write to rows of the result (of those that are scattered, where samples stand together)
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
-  PackedWeights<T> packed_;
-  const T* const stored_weights_;
+  PackedWeights<E> packed_;
+  const E* const stored_weights_;
   const T* const inits_;
 };
 

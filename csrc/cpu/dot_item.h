@@ -129,21 +129,19 @@ class DotItem {
     }
   }
 
-  // The lanes of one sum, as a balanced tree.
-  static T add_lanes(T* lanes) {
-    for (int64_t half = kDotLanes<T> / 2; half; half /= 2)
-      for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
-    return lanes[0];
+  // The lanes of each of `count` sums, as a balanced tree, into its first.
+  static void add_lanes(T* sums, int64_t count) {
+    for (T* lanes = sums; lanes < sums + count * kDotLanes<T>; lanes += kDotLanes<T>)
+      for (int64_t half = kDotLanes<T> / 2; half; half /= 2)
+        for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
 
   void write() const {
-    const int64_t first = b_.group0 * call_.c.rows + b_.co0;
-    for (int64_t row = 0; row < rows_; ++row) {
-      const int64_t co = b_.part * call_.p.c_out + first + row;
-      T* to = call_.w_sums + co * call_.weights + b_.ci0 * call_.c.taps;
-      for (int64_t j = 0; j < weights_; ++j) to[j] = add_lanes(&sums_[(row * weights_ + j) * kDotLanes<T>]);
-      if (b_.has_bias) call_.b_sums[co] = add_lanes(bias_sums_ + row * kDotLanes<T>);
-    }
+    const int64_t co = b_.group0 * call_.c.rows + b_.co0;
+    add_lanes(sums_.data(), rows_ * (weights_ + b_.has_bias));
+    call_.write_weights(
+        b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), weights_ * kDotLanes<T>, kDotLanes<T>, rows_, weights_);
+    if (b_.has_bias) call_.write_bias(b_.part, co, bias_sums_, kDotLanes<T>, rows_);
   }
 
   const GradWeightCall<E>& call_;

@@ -1,6 +1,6 @@
 // The ways to carry out forward and grad_input, for the instruction set of `table`; conv1d_cpu.cpp chooses.
 //
-// w and bias (one value a row, or null) are contiguous, of the type that sums are made in.
+// w and bias (one value a row, or null) are contiguous; bias is of the type that sums are made in.
 #pragma once
 
 #include "../correlation.h"

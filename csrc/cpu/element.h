@@ -19,6 +19,15 @@ struct Float16 {
 // Internal linkage: each instruction set compiles its own copy, and none can replace another's at link time.
 namespace {
 
+template <class E>
+constexpr DType kDType = DType::float32;
+template <>
+constexpr DType kDType<double> = DType::float64;
+template <>
+constexpr DType kDType<BFloat16> = DType::bfloat16;
+template <>
+constexpr DType kDType<Float16> = DType::float16;
+
 inline float bits_to_float(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
@@ -43,10 +52,11 @@ inline float to_sum(Float16 value) {
 
 inline void from_sum(float sum, float& out) { out = sum; }
 inline void from_sum(double sum, double& out) { out = sum; }
+// A sum of bfloat16 that is NaN has the payload of one of them or that of the processor, whose lower half is zero: to round it is to
+// leave its upper half as it is.
 inline void from_sum(float sum, BFloat16& out) {
   const uint32_t bits = float_to_bits(sum);
-  const bool nan = (bits & 0x7fffffff) > 0x7f800000;
-  out.bits = nan ? 0x7fc0 : uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+  out.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 inline void from_sum(float sum, Float16& out) {
   const uint32_t bits = float_to_bits(sum);

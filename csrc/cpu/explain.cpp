@@ -66,6 +66,13 @@ void explain_correlation(
         << ", so lanes are channels\n";
     return;
   }
+  if (lanes_are_stored_weights(c, sum_bytes)) {
+    out << name << ".algorithm: thin\n"
+        << name << ".reason: " << c.n * c.source_length
+        << " positions of grad_y in all, and a position of the result meets one tap, so lanes are weights as they are "
+           "stored\n";
+    return;
+  }
   if (lanes_are_rows(c, sum_bytes)) {
     out << name << ".algorithm: thin\n"
         << name << ".tile: " << 64 / sum_bytes << " channels x " << c.n * c.q_total() << " positions\n"

@@ -86,7 +86,7 @@ class FftCall {
 };
 
 template <class E>
-void filter(const FftCall<E>& call, View source, const SumOf<E>* w, const SumOf<E>* bias, MutableView out) {
+void filter(const FftCall<E>& call, View source, const E* w, const SumOf<E>* bias, MutableView out) {
   using T = SumOf<E>;
   const Correlation& c = call.c;
   const FftForm& form = call.form;
@@ -96,8 +96,9 @@ void filter(const FftCall<E>& call, View source, const SumOf<E>* w, const SumOf<
     const Scratch<T> packed(call.block_count * channels * row);
     std::fill_n(packed.data(), channels * row, T(0));
     for (int64_t channel = 0; channel < channels; ++channel) {
-      const T* taps = w + (channel0 + channel) * c.w_group;
-      for (int64_t k = 0; k < c.taps; ++k) packed[channel * row + k * dilation] = taps[c.step > 0 ? k : c.taps - 1 - k];
+      const E* taps = w + (channel0 + channel) * c.w_group;
+      for (int64_t k = 0; k < c.taps; ++k)
+        packed[channel * row + k * dilation] = to_sum(taps[c.step > 0 ? k : c.taps - 1 - k]);
     }
     const TransformedRows<T> weights = transform_rows(packed.data(), channels, row, form.length);
     call.for_each_call(part, parts, [&](int64_t block0, int64_t blocks) {
@@ -182,8 +183,7 @@ void fft_filter(
     MutableView out) {
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
-    using T = SumOf<E>;
-    filter(FftCall<E>(c, table, 1), source, static_cast<const T*>(w), static_cast<const T*>(bias), out);
+    filter(FftCall<E>(c, table, 1), source, static_cast<const E*>(w), static_cast<const SumOf<E>*>(bias), out);
   });
 }
 

@@ -50,7 +50,7 @@ void run(const GradWeightCall<E>& call) {
       }
     }
   });
-  if (call.in_place) return;
+  if (call.one_part) return;
   // Adds elements [begin, end) of all parts in order and converts them.
   const auto add_parts = [&](auto* sums, int64_t part_size, int64_t begin, int64_t end, E* to) {
     for (int64_t part = 1; part < parts; ++part)
@@ -59,8 +59,8 @@ void run(const GradWeightCall<E>& call) {
   };
   const int64_t c_out = call.p.c_out, weights = call.weights;
   parallel_for(c_out, plan.worth_threads, [&](int64_t begin, int64_t end) {
-    if (call.grad_w) add_parts(call.w_sums, c_out * weights, begin * weights, end * weights, call.grad_w);
-    if (call.grad_b) add_parts(call.b_sums, c_out, begin, end, call.grad_b);
+    if (call.grad_w) add_parts(call.w_parts.data(), c_out * weights, begin * weights, end * weights, call.grad_w);
+    if (call.grad_b) add_parts(call.b_parts.data(), c_out, begin, end, call.grad_b);
   });
 }
 

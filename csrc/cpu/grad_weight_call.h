@@ -41,11 +41,34 @@ struct GradWeightCall {
             machine_with(kernels))),
         layout(c, plan.panel_length, kDotLanes<T>, plan.reduction.together ? plan.reduction.runs : 1),
         weights(grad_w ? c.channels * c.taps : 0),
-        in_place(std::is_same_v<E, T> && plan.reduction.parts == 1),
-        w_parts(in_place ? 0 : plan.reduction.parts * p.c_out * weights),
-        b_parts(in_place ? 0 : plan.reduction.parts * p.c_out),
-        w_sums(in_place ? static_cast<T*>(w) : w_parts.data()),
-        b_sums(in_place ? static_cast<T*>(b) : b_parts.data()) {}
+        one_part(plan.reduction.parts == 1),
+        w_parts(one_part ? 0 : plan.reduction.parts * p.c_out * weights),
+        b_parts(one_part ? 0 : plan.reduction.parts * p.c_out) {}
+
+  // The sums of a part for `rows` output channels from co on and `columns` weights of each from j on, which are
+  // from[r * from_row + i * from_column]: to the result, or kept until all parts are there.
+  void write_weights(
+      int64_t part,
+      int64_t co,
+      int64_t j,
+      const T* from,
+      int64_t from_row,
+      int64_t from_column,
+      int64_t rows,
+      int64_t columns) const {
+    const int64_t at = co * weights + j;
+    if (one_part)
+      copy.out({grad_w + at, weights, 1, from, from_row, from_column, rows, columns});
+    else
+      copy_sums.in(
+          {w_parts.data() + part * p.c_out * weights + at, weights, 1, from, from_row, from_column, rows, columns});
+  }
+  void write_bias(int64_t part, int64_t co, const T* from, int64_t from_row, int64_t rows) const {
+    if (one_part)
+      copy.out({grad_b + co, 0, 1, from, 0, from_row, 1, rows});
+    else
+      copy_sums.in({b_parts.data() + part * p.c_out + co, 0, 1, from, 0, from_row, 1, rows});
+  }
 
   const Conv1dProblem& p;
   const Correlation c;
@@ -58,10 +81,9 @@ struct GradWeightCall {
   const GradWeightPlan plan;
   const PanelLayout layout;
   const int64_t weights;  // of one output channel
-  const bool in_place;    // one part, of the type of the result
-  const Scratch<T> w_parts, b_parts;
-  T* const w_sums;  // [part][co][weight]
-  T* const b_sums;  // [part][co]
+  const bool one_part;
+  const Scratch<T> w_parts;  // [part][co][weight]
+  const Scratch<T> b_parts;  // [part][co]
 };
 
 // A part of the reduction for a few groups, output channels and input channels.

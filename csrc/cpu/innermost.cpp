@@ -37,7 +37,7 @@ class InnermostCall {
         out_(out),
         plan_(plan_innermost(c, sizeof(T), machine_with(kernels_))),
         joined_(size_t(c.phases), 1),
-        packed_(c_, plan_, joined_, copy_kernels<T>(table), static_cast<const T*>(w)),
+        packed_(c_, plan_, joined_, copy_, copy_kernels<T>(table), static_cast<const E*>(w)),
         init_(bias ? c.groups * c.rows + kernels_.lanes : 0),
         inits_(bias ? init_.data() : nullptr) {
     if (bias) std::copy_n(static_cast<const T*>(bias), c.groups * c.rows, init_.data());
@@ -93,7 +93,7 @@ class InnermostCall {
           args.x = panel.data() + g * c_.channels;
           args.x_step = c_.source_stride * x_row;
           args.offset = offset.data() + tap0;
-          args.w = packed_.of(row, rows, tap0);
+          args.w = packed_.of(row, rows, tap0).data;
           args.w_row = rows;
           args.channels = c_.channels;
           args.taps = plan_.layout.phase_taps(phase);
@@ -173,7 +173,7 @@ class InnermostCall {
   const MutableView out_;
   const CorrelationPlan plan_;
   const std::vector<int64_t> joined_;
-  PackedWeights<T> packed_;
+  PackedWeights<E> packed_;
   const Scratch<T> init_;  // with room for the lanes beyond the last row
   const T* const inits_;
 };

@@ -15,6 +15,7 @@ namespace torch_conv1d::cpu {
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
 // or, for weights that are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
+// Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
 template <class T>
 struct CorrelateArgs {
   const T* x;
@@ -24,9 +25,10 @@ struct CorrelateArgs {
   int64_t w_row, w_channel;
   int64_t channels, taps;
   const T* init;  // null: zeros
-  T* out;
+  void* out;
   int64_t out_row;
   int64_t tiles;
+  DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
 };
 
@@ -52,7 +54,7 @@ struct InnermostArgs {
 //   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
 //                          w[r * w_row + c * w_channel + t] * x[(c * taps + t) * positions + p]
 // in the same chains. With fewer taps than 16 bytes hold, there are two channels at least, and what follows a row of the first
-// is read; or transposed: w_row and taps are 1.
+// is read.
 template <class T>
 struct ThinArgs {
   const T* w;
@@ -64,10 +66,20 @@ struct ThinArgs {
   int64_t out_row;
 };
 constexpr int kThinPositions = 4;
-// Transposed rows follow each other, and a tile takes as many of them as make 8 vectors of sums of 32 bytes.
-constexpr int64_t thin_rows(int64_t sum_bytes, bool transposed, int64_t positions) {
-  return 64 / sum_bytes * (!transposed || positions > 2 ? 1 : 4 / positions);
-}
+constexpr int64_t thin_rows(int64_t sum_bytes) { return 64 / sum_bytes; }
+
+// for p < positions, j < columns (a vector at least):
+//   sum[p * sum_row + j] += sum over c < channels of w[c * w_channel + j] * x[c * positions + p]
+// One chain per sum, which goes on from one call to the next.
+template <class T>
+struct ThinSumsArgs {
+  const T* w;
+  int64_t w_channel;
+  const T* x;
+  int64_t channels, columns;
+  T* sum;
+  int64_t sum_row;
+};
 
 // The same for one row, in another order: taps are added in chunks of kFirShared * kFirShift, and within a chunk in the
 // order t, t + kFirShift, t + 2 * kFirShift, ... for ascending t < kFirShift.
@@ -223,6 +235,7 @@ struct ArithmeticKernels {
   using Correlate = void (*)(const CorrelateArgs<T>&);
   using Innermost = void (*)(const InnermostArgs<T>&);
   using Thin = void (*)(const ThinArgs<T>&);
+  using ThinSums = void (*)(const ThinSumsArgs<T>&);
   using Channels = void (*)(const ChannelsArgs<T>&);
   using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
@@ -249,8 +262,9 @@ struct ArithmeticKernels {
   int64_t innermost_positions[kMaxVectors + 1];
   Innermost innermost[kMaxRows + 1][kMaxVectors + 1];
 
-  // thin[transposed][positions], 1 <= positions <= kThinPositions.
-  Thin thin[2][kThinPositions + 1];
+  // thin[positions], thin_sums[positions], 1 <= positions <= kThinPositions.
+  Thin thin[kThinPositions + 1];
+  ThinSums thin_sums[kThinPositions + 1];
 
   // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps.
   int64_t channel_vectors, channel_taps;

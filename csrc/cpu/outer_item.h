@@ -114,11 +114,9 @@ class OuterItem {
 
   void write() const {
     const int64_t weights = b_.ci_count * call_.c.taps;
-    const int64_t co = b_.part * call_.p.c_out + b_.group0 * call_.c.rows + b_.co0;
-    T* to = call_.w_sums + co * call_.weights + b_.ci0 * call_.c.taps;
-    call_.copy_sums.in({to, call_.weights, 1, sums_.data(), 1, g_rows_, b_.co_count, weights});
-    if (b_.has_bias)
-      call_.copy_sums.in({call_.b_sums + co, 1, 1, &sums_[weights * g_rows_], 1, g_rows_, b_.co_count, 1});
+    const int64_t co = b_.group0 * call_.c.rows + b_.co0;
+    call_.write_weights(b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), 1, g_rows_, b_.co_count, weights);
+    if (b_.has_bias) call_.write_bias(b_.part, co, &sums_[weights * g_rows_], 1, b_.co_count);
   }
 
   const GradWeightCall<E>& call_;

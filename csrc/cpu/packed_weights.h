@@ -2,7 +2,8 @@
 //
 //     [group][row tile][phase][channel][tap][row of the tile],
 //
-// for as many row tiles at a time as CorrelationPlan holds: a call never needs room for all of them.
+// or, for tiles that read them unpacked, [group][row tile] in the stored order: in the type that sums are made in, for as many
+// row tiles at a time as CorrelationPlan holds. A call never needs room for all of them.
 #pragma once
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "parallel.h"
 #include "plan.h"
 #include "scratch.h"
+#include "weights.h"
 
 namespace torch_conv1d::cpu {
 
@@ -44,24 +46,28 @@ struct RowTiles {
   int64_t group0, groups, tile0, tiles;
 };
 
-template <class T>
+template <class E>
 class PackedWeights {
+  using T = SumOf<E>;
+
  public:
   // Without weights (null), nothing is packed.
   PackedWeights(
       const Correlation& c,
       const CorrelationPlan& plan,
       const std::vector<int64_t>& joined,
-      const CopyKernels<T>& copy,
-      const T* w)
+      const CopyKernels<E>& copy,
+      const CopyKernels<T>& copy_sums,
+      const E* w)
       : c_(c),
         plan_(plan),
         joined_(joined),
         copy_(copy),
+        copy_sums_(copy_sums),
         w_(w),
         row_(c.channels * c.taps),
         rows_follow_(c.phases == 1 && c.w_channel == c.taps),
-        channel_block_(rows_follow_ ? std::max<int64_t>(c.channels, 1) : kChannels),
+        channel_block_(rows_follow_ || !plan.pack_weights ? std::max<int64_t>(c.channels, 1) : kChannels),
         packed_(
             w ? plan.held_groups * std::min(plan.held_tiles * plan.tile_rows(), c.rows) * row_ + plan.row_unit - 1
               : 0) {}
@@ -70,48 +76,62 @@ class PackedWeights {
   void pack(const RowTiles& part) {
     first_row_ = part.group0 * c_.rows + plan_.row_begin(c_, part.tile0);
     parallel_for(part.groups * part.tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      if (c_.rows == 1 && c_.phases == 1) {  // the packed order is the stored one
+        copy_.in(
+            {packed_.data() + begin * row_, 0, 1, w_ + (part.group0 + begin) * row_, 0, 1, 1, (end - begin) * row_});
+        return;
+      }
+      const Scratch<T> converted(std::is_same_v<E, T> ? 0 : channel_block_ * c_.taps * plan_.tile_rows());
       for (int64_t channel = 0; channel < c_.channels; channel += channel_block_)
         for (int64_t i = begin; i < end; ++i)
           pack_tile(
               part.group0 + i / part.tiles, part.tile0 + i % part.tiles, channel,
-              std::min(channel_block_, c_.channels - channel));
+              std::min(channel_block_, c_.channels - channel), converted.data());
     });
   }
 
   // The weights of a tile of `rows` rows, counted through the groups, from tap `tap0` in the order of phases on.
-  const T* of(int64_t row, int64_t rows, int64_t tap0) const {
-    return packed_.data() + (row - first_row_) * row_ + tap0 * c_.channels * rows;
+  WeightView<T> of(int64_t row, int64_t rows, int64_t tap0) const {
+    const T* first = packed_.data() + (row - first_row_) * row_;
+    if (!plan_.pack_weights) return stored_order(c_, first, rows, c_.channels);
+    return {first + tap0 * c_.channels * rows, 0, 0};
   }
 
  private:
   // In grad_input the rows of a channel are neighbours, the next channel on another page: few channels meet all tiles.
   static constexpr int64_t kChannels = 32;
 
-  void pack_tile(int64_t group, int64_t tile, int64_t channel, int64_t channels) const {
+  void pack_tile(int64_t group, int64_t tile, int64_t channel, int64_t channels, T* converted) const {
     const PanelLayout& layout = plan_.layout;
     const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-    const T* from = w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+    const E* from = w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
     T* to = packed_.data() + (group * c_.rows + row0 - first_row_) * row_;
+    if (!plan_.pack_weights) {
+      in_sum_type(c_, copy_, from, rows, channels, to);
+      return;
+    }
     if (rows_follow_) {
       copy_.in({to + channel * c_.taps * rows, 1, rows, from, c_.w_row, 1, rows, channels * c_.taps});
       return;
     }
+    const WeightView<T> w = in_sum_type(c_, copy_, from, rows, channels, converted);
     for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase]) {
       const int64_t taps = layout.phase_taps(phase), joined = joined_[phase], width = joined * rows;
       T* block = to + (layout.phase_begin[phase] * c_.channels + channel * taps * joined) * rows;
       for (int64_t t = 0; t < taps; ++t)
         for (int64_t p = 0; p < joined; ++p)
-          copy_.in(
+          copy_sums_.in(
               {block + t * width + p * rows, taps * width, 1,
-               from + layout.tap_order[layout.phase_begin[phase + p] + t], c_.w_channel, c_.w_row, channels, rows});
+               w.data + layout.tap_order[layout.phase_begin[phase + p] + t], w.channel, w.row, channels, rows});
     }
   }
 
   const Correlation& c_;
   const CorrelationPlan& plan_;
   const std::vector<int64_t>& joined_;
-  const CopyKernels<T>& copy_;
-  const T* const w_;
+  const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
+  const E* const w_;
   const int64_t row_;       // weights of a row
   const bool rows_follow_;  // each other, in the packed order
   const int64_t channel_block_;

@@ -237,11 +237,17 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
 
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
   // Of several channels with few taps each, the weights before or after those of a row are read with them.
-  const bool transposed = c.w_row == 1;
   const bool neighbours = c.w_channel == c.taps ? c.channels * c.taps * sum_bytes >= 16 : c.channels > 1;
   const int64_t positions = c.n * c.q_total();
-  return positions > 0 && positions <= kThinPositions && c.rows >= thin_rows(sum_bytes, transposed, positions) &&
-         c.phases == 1 && c.fold_left + c.fold_right == 0 && (transposed || neighbours);
+  return positions > 0 && positions <= kThinPositions && c.rows >= thin_rows(sum_bytes) && c.phases == 1 &&
+         c.fold_left + c.fold_right == 0 && neighbours;
+}
+
+bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes) {
+  const int64_t positions = c.n * c.source_length;
+  return positions > 0 && positions <= kThinPositions && c.w_channel > c.w_row &&
+         (c.source_length == 1 || c.taps == 1) && c.fold_left + c.fold_right == 0 &&
+         c.rows * c.taps >= thin_rows(sum_bytes);
 }
 
 bool sums_few_positions(const Conv1dProblem& p) {

@@ -84,10 +84,12 @@ constexpr double kThreadWork = 1 << 18;
 // Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is little.
 inline bool shared_evenly(int64_t items, int64_t threads) { return items % threads == 0 || items >= 8 * threads; }
 
-// Whether there are so few positions in all that lanes are rows of the result.
+// Whether there are so few positions in all that lanes are rows of the result; or, in grad_input where each position meets one tap at
+// most, the weights of a channel as they are stored.
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
+bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
 
-// The same of grad_weight, where lanes are weights.
+// The same of grad_weight.
 bool sums_few_positions(const Conv1dProblem& p);
 
 // A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.

@@ -38,7 +38,7 @@ class ToomCookCall {
         plan_(plan_toom_cook(c, sizeof(T), machine_with(kernels_))),
         point_(plan_.channels * plan_.tap_groups * plan_.most_rows() + kVectorRoom),
         tile_weights_(plan_.points * point_),
-        w_(static_cast<const T*>(w)),
+        w_(static_cast<const E*>(w)),
         weights_(plan_.shared_weights ? c.groups * plan_.row_tiles * tile_weights_ : 0),
         kept_(std::max(c.fold_left, c.fold_right) + 1),
         ends_length_(c.fold_left + c.fold_right ? c.fold_left + c.fold_right + 2 * kept_ : 0),
@@ -78,18 +78,18 @@ class ToomCookCall {
     const int64_t row0 = plan_.row_begin(tile), rows = plan_.row_begin(tile + 1) - row0;
     const int64_t phase0 = row0 % plan_.phases, phases = std::min(plan_.phases, rows);
     const Scratch<T> packed(c_.channels * padded * rows + kVectorRoom);
-    const T* w = w_ + group * c_.w_group + row0 / plan_.phases * c_.w_row;
+    const E* w = w_ + group * c_.w_group + row0 / plan_.phases * c_.w_row;
     if (c_.step > 0 && padded == c_.taps) {
       // The weights of a row follow each other as they should: one transposition of long rows.
-      copy_sums_.in({packed.data(), 1, rows, w, c_.w_row, 1, rows, c_.channels * c_.taps});
+      copy_.in({packed.data(), 1, rows, w, c_.w_row, 1, rows, c_.channels * c_.taps});
     } else {
       std::fill_n(packed.data(), c_.channels * padded * rows, T(0));
       const int64_t column = c_.step > 0 ? rows : -rows;
       for (int64_t channel = 0; channel < c_.channels; ++channel)
         for (int64_t p = 0; p < phases; ++p) {
           T* first = packed.data() + channel * padded * rows + (c_.step > 0 ? 0 : (plan_.tap_count - 1) * rows) + p;
-          const T* from = w + channel * c_.w_channel + phase0 + p;
-          copy_sums_.in(
+          const E* from = w + channel * c_.w_channel + phase0 + p;
+          copy_.in(
               {first, phases, column, from, c_.w_row, plan_.phases, rows / phases,
                ceil_div(c_.taps - phase0 - p, plan_.phases)});
         }
@@ -296,7 +296,7 @@ class ToomCookCall {
   // From one point to the next in the weights of a row tile, and from one tile to the next.
   const int64_t point_;
   const int64_t tile_weights_;
-  const T* const w_;
+  const E* const w_;
   const Scratch<T> weights_;  // of all row tiles, or none
   const int64_t kept_, ends_length_;
   const Scratch<T> ends_;  // [sample][channel], of ends_length_

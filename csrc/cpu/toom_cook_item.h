@@ -67,6 +67,8 @@ class ToomCookItem {
   }
 
  private:
+  static constexpr int64_t kRowsWritten = 16;
+
   // Columns that are summed in one chain. The rounding of a chain is amplified when its sum leaves the points, the more the
   // larger r is, so chains of 128, 64 and 32 keep the error near that of direct sums.
   int64_t chain() const { return int64_t(32) << (kMaxToomCookTaps - form_.taps); }
@@ -120,7 +122,7 @@ class ToomCookItem {
   }
 
   void write() const {
-    const int64_t co = b_.part * call_.p.c_out + b_.group0 * call_.c.rows + b_.co0;
+    const int64_t co = b_.group0 * call_.c.rows + b_.co0;
     const int64_t taps = call_.c.taps, of_tap = form_.source_phases * g_rows_;
     if (weights_) {
       int64_t offsets[2 * kToomCookOutputs];
@@ -130,12 +132,18 @@ class ToomCookItem {
       call_.kernels.transform_weight_gradient[form_.taps](
           {sums_.data(), of_tap, offsets, T(0), result.data(), form_.taps * of_tap, of_tap,
            b_.ci_count * form_.tap_groups, of_tap});
-      T* to = call_.w_sums + co * call_.weights + b_.ci0 * taps;
-      for (int64_t ci = 0; ci < b_.ci_count; ++ci)
-        call_.copy_sums.in(
-            {to + ci * taps, call_.weights, 1, result.data() + ci * of_channel, 1, g_rows_, b_.co_count, taps});
+      // Transposed a few output channels at a time, so that long rows of the result are written.
+      const int64_t row = b_.ci_count * taps;
+      const Scratch<T> rows(kRowsWritten * row);
+      for (int64_t r = 0; r < b_.co_count; r += kRowsWritten) {
+        const int64_t count = std::min(kRowsWritten, b_.co_count - r);
+        for (int64_t ci = 0; ci < b_.ci_count; ++ci)
+          call_.copy_sums.in(
+              {rows.data() + ci * taps, row, 1, result.data() + ci * of_channel + r, 1, g_rows_, count, taps});
+        call_.write_weights(b_.part, co + r, b_.ci0 * taps, rows.data(), row, 1, count, row);
+      }
     }
-    if (b_.has_bias) std::copy_n(bias_sums_.data(), b_.co_count, call_.b_sums + co);
+    if (b_.has_bias) call_.write_bias(b_.part, co, bias_sums_.data(), 1, b_.co_count);
   }
 
   const GradWeightCall<E>& call_;

@@ -1,55 +1,41 @@
 // Packing and unpacking: a matrix copied with conversion and any strides (contract: CopyArgs).
 #pragma once
 
-#include "vector.h"
-
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
+#include "convert.h"
 
 namespace torch_conv1d::cpu {
 namespace {
 
-// As many elements at a time as a vector has floats, where a conversion has no form that the compiler vectorises well.
-constexpr int kConvertLanes = VECTOR_BYTES / 4;
-typedef uint16_t Bits16 __attribute__((vector_size(VECTOR_BYTES / 2)));
-typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
-
-inline void convert_lanes(float* to, const BFloat16* from) {
-  store(to, __builtin_convertvector(load<Bits16>(from), Bits32) << 16);
+// The next 2 * Bytes / 4 elements.
+template <int Bytes, class E>
+inline void convert_lanes(float* to, const E* from) {
+  typename VectorOf<float, Bytes>::type a, b;
+  load_floats<Bytes>(from, a, b);
+  store(to, a);
+  store(to + Bytes / 4, b);
 }
-inline void convert_lanes(BFloat16* to, const float* from) {
-  const Bits32 bits = load<Bits32>(from);
-  const Bits32 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-  const Bits32 result = (bits & 0x7fffffff) > 0x7f800000 ? Bits32{} + 0x7fc0 : rounded;
-  store(to, __builtin_convertvector(result, Bits16));
-}
-#if defined(__F16C__)
-inline void convert_lanes(float* to, const Float16* from) {
-  for (int lane = 0; lane < kConvertLanes; lane += 8)
-    _mm256_storeu_ps(to + lane, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane))));
-}
-inline void convert_lanes(Float16* to, const float* from) {
-  for (int lane = 0; lane < kConvertLanes; lane += 8)
-    _mm_storeu_si128(
-        reinterpret_cast<__m128i*>(to + lane),
-        _mm256_cvtps_ph(_mm256_loadu_ps(from + lane), _MM_FROUND_TO_NEAREST_INT));
-}
-#endif
-template <class To, class From>
-inline void convert_lanes(To* to, const From* from) {
-  for (int lane = 0; lane < kConvertLanes; ++lane) from_sum(to_sum(from[lane]), to[lane]);
+template <int Bytes, class E>
+inline void convert_lanes(E* to, const float* from) {
+  using Floats = typename VectorOf<float, Bytes>::type;
+  store_rounded<Bytes>(to, load<Floats>(from), load<Floats>(from + Bytes / 4));
 }
 
-template <class To, class From>
+template <int Bytes = VECTOR_BYTES, class To, class From>
 inline void copy_contiguous(To* to, const From* from, int64_t count) {
+  constexpr int64_t kLanesAtOnce = Bytes / 2;
   if constexpr (sizeof(To) == sizeof(From)) {
     if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
-    return;
+  } else if (count >= kLanesAtOnce) {
+    // The last vector ends where the elements do.
+    for (int64_t i = 0; i < count; i += kLanesAtOnce) {
+      const int64_t at = i + kLanesAtOnce <= count ? i : count - kLanesAtOnce;
+      convert_lanes<Bytes>(to + at, from + at);
+    }
+  } else if constexpr (Bytes > 16) {
+    copy_contiguous<Bytes / 2>(to, from, count);
+  } else {
+    for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
   }
-  int64_t i = 0;
-  for (; i + kConvertLanes <= count; i += kConvertLanes) convert_lanes(to + i, from + i);
-  for (; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
 }
 
 // A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of

@@ -2,6 +2,7 @@
 // broadcast and meets `Vectors` vectors of x, each vector of x meets `Rows` weights.
 #pragma once
 
+#include "convert.h"
 #include "vector.h"
 
 namespace torch_conv1d::cpu {
@@ -15,6 +16,23 @@ inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
   constexpr int64_t kChannels = 8, kPage = 4096 / sizeof(T);
   const int64_t distance = !a.from_memory ? kChannels * a.x_row : a.channels > 1 ? width : kPage;
   return distance + (a.taps ? a.offset[0] : 0);
+}
+
+// A row of a tile, from element `at` of the result on.
+template <class T, int Vectors>
+inline __attribute__((always_inline)) void store_sums(
+    const CorrelateArgs<T>& a, int64_t at, const Vector<T> (&sum)[Vectors]) {
+  if constexpr (sizeof(T) == sizeof(float)) {
+    const auto store_narrow = [&](auto* to) __attribute__((always_inline)) {
+      UNROLL for (int v = 0; v + 1 < Vectors; v += 2)
+        store_rounded<VECTOR_BYTES>(to + v * kLanes<T>, sum[v], sum[v + 1]);
+      if constexpr (Vectors % 2) store_rounded<VECTOR_BYTES>(to + (Vectors - 1) * kLanes<T>, sum[Vectors - 1]);
+    };
+    if (a.out_type == DType::bfloat16) return store_narrow(static_cast<BFloat16*>(a.out) + at);
+    if (a.out_type == DType::float16) return store_narrow(static_cast<Float16*>(a.out) + at);
+  }
+  UNROLL for (int v = 0; v < Vectors; ++v)
+    store(static_cast<T*>(a.out) + at + v * kLanes<T>, sum[v]);
 }
 
 // Packed: w is [channel][tap][row]. Otherwise it is where the caller of conv1d stored it.
@@ -47,11 +65,8 @@ void correlate(const CorrelateArgs<T>& a) {
         }
       }
     }
-    T* out = a.out + tile * kWidth;
-    UNROLL for (int r = 0; r < Rows; ++r) {
-      UNROLL for (int v = 0; v < Vectors; ++v)
-        store(out + r * a.out_row + v * kLanes<T>, sum[r][v]);
-    }
+    UNROLL for (int r = 0; r < Rows; ++r)
+      store_sums<T, Vectors>(a, tile * kWidth + r * a.out_row, sum[r]);
   }
 }
 

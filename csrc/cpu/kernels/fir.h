@@ -72,9 +72,7 @@ void fir(const CorrelateArgs<T>& a) {
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
     }
-    T* out = a.out + i * kWidth;
-    UNROLL for (int v = 0; v < Vectors; ++v)
-      store(out + v * kLanes<T>, tile.sum[v]);
+    store_sums<T, Vectors>(a, i * kWidth, tile.sum);
   }
 }
 

@@ -48,8 +48,8 @@ constexpr void fill_innermost(ArithmeticKernels<T>& table) {
 }
 template <class T, int Positions>
 constexpr void fill_thin(ArithmeticKernels<T>& table) {
-  table.thin[0][Positions] = &thin<T, Positions, false>;
-  table.thin[1][Positions] = &thin<T, Positions, true>;
+  table.thin[Positions] = &thin<T, Positions>;
+  table.thin_sums[Positions] = &thin_sums<T, Positions>;
   if constexpr (Positions > 1) fill_thin<T, Positions - 1>(table);
 }
 template <class T, int Vectors>

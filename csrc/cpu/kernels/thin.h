@@ -1,4 +1,6 @@
-// The tile of forward and grad_input where there are a few positions in all (contract: ThinArgs). Vectors lie along rows of
+// The tiles of forward and grad_input where there are a few positions in all (contracts: ThinArgs, ThinSumsArgs).
+//
+// thin: vectors lie along rows of
 // the result, so each weight is read once, and by itself is no vector: weights of a row that follow each other, 16 bytes at a
 // time, are transposed in registers. Pieces of several rows make a vector, in whose parts of 16 bytes `kQuad` vectors exchange
 // rows and columns; that takes two shuffles a vector, and a load for each piece.
@@ -12,9 +14,9 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-template <class T, int Positions, bool Transposed>
+template <class T, int Positions>
 void thin(const ThinArgs<T>& a) {
-  constexpr int kWidth = kLanes<T>, kVectors = thin_rows(sizeof(T), Transposed, Positions) / kWidth;
+  constexpr int kWidth = kLanes<T>, kVectors = thin_rows(sizeof(T)) / kWidth;
   constexpr int kQuad = 16 / int(sizeof(T)), kParts = kWidth / kQuad;
   constexpr typename FirstIndices<kWidth>::type kAll;
   Vector<T> sum[kVectors][Positions];
@@ -60,29 +62,65 @@ void thin(const ThinArgs<T>& a) {
     // Channels are pages apart, so the hardware does not see the next one coming.
     for (int64_t i = 0; i < kVectors * kWidth * a.w_row && a.channels > 1; i += kLine)
       __builtin_prefetch(w + kChannelsAhead * a.w_channel + i);
-    if constexpr (Transposed) {
-      UNROLL for (int v = 0; v < kVectors; ++v)
-        multiply(v, load<Vector<T>>(w + v * kWidth), x);
-      x += Positions;
-    } else {
-      const int64_t left = a.taps % kQuad;
-      // The last weights of a row come with weights before them; of the first channel there may be none, but others after.
-      const bool before = a.taps > left || c;
+    const int64_t left = a.taps % kQuad;
+    // The last weights of a row come with weights before them; of the first channel there may be none, but others after.
+    const bool before = a.taps > left || c;
+    UNROLL for (int i = 0; i < kVectors * kParts; ++i)
+      row[i] = w + i * kQuad * a.w_row;
+    for (int64_t t = kQuad; t <= a.taps; t += kQuad) add_quad(0, kQuad);
+    if (left) {
+      const int64_t skip = before ? kQuad - left : 0;
       UNROLL for (int i = 0; i < kVectors * kParts; ++i)
-        row[i] = w + i * kQuad * a.w_row;
-      for (int64_t t = kQuad; t <= a.taps; t += kQuad) add_quad(0, kQuad);
-      if (left) {
-        const int64_t skip = before ? kQuad - left : 0;
-        UNROLL for (int i = 0; i < kVectors * kParts; ++i)
-          row[i] -= skip;
-        add_quad(skip, skip + left);
-      }
+        row[i] -= skip;
+      add_quad(skip, skip + left);
     }
   }
   UNROLL for (int p = 0; p < Positions; ++p) {
     UNROLL for (int v = 0; v < kVectors; ++v)
       store(a.out + p * a.out_row + v * kWidth, sum[v][p]);
   }
+}
+
+// The next `Channels` channels. Columns of the last vector may have been in the one before it, so it starts from sums that are as
+// they were.
+template <class T, int Positions, int Channels>
+inline void add_channels(const ThinSumsArgs<T>& a, int64_t channel) {
+  const T* w = a.w + channel * a.w_channel;
+  Vector<T> x[Channels][Positions];
+  UNROLL for (int c = 0; c < Channels; ++c) {
+    UNROLL for (int p = 0; p < Positions; ++p)
+      x[c][p] = broadcast(a.x[(channel + c) * Positions + p]);
+  }
+  const auto add = [&](int64_t j, Vector<T>(&sum)[Positions]) __attribute__((always_inline)) {
+    UNROLL for (int p = 0; p < Positions; ++p)
+      sum[p] = load<Vector<T>>(a.sum + p * a.sum_row + j);
+    UNROLL for (int c = 0; c < Channels; ++c) {
+      const Vector<T> weights = load<Vector<T>>(w + c * a.w_channel + j);
+      UNROLL for (int p = 0; p < Positions; ++p)
+        sum[p] += weights * x[c][p];
+    }
+  };
+  const auto keep = [&](int64_t j, Vector<T>(&sum)[Positions]) __attribute__((always_inline)) {
+    UNROLL for (int p = 0; p < Positions; ++p)
+      store(a.sum + p * a.sum_row + j, sum[p]);
+  };
+  Vector<T> last[Positions], sum[Positions];
+  add(a.columns - kLanes<T>, last);
+  for (int64_t j = 0; j + kLanes<T> <= a.columns; j += kLanes<T>) {
+    add(j, sum);
+    keep(j, sum);
+  }
+  keep(a.columns - kLanes<T>, last);
+}
+
+// Vectors lie along the weights of a channel, as they are stored: several channels at a time, which are read as streams, share a load
+// and a store of the sums. Their x take 8 registers.
+template <class T, int Positions>
+void thin_sums(const ThinSumsArgs<T>& a) {
+  constexpr int kChannels = 8 / Positions;
+  int64_t channel = 0;
+  for (; channel + kChannels <= a.channels; channel += kChannels) add_channels<T, Positions, kChannels>(a, channel);
+  for (; channel < a.channels; ++channel) add_channels<T, Positions, 1>(a, channel);
 }
 
 }  // namespace

@@ -248,6 +248,7 @@ EDGES = tuple(
         n3_ci40_co17_l1_k1_s1_p0_d1_g1
         n1_ci100_co130_l1_k1_s1_p0_d1_g1
         n1_ci42_co50_l2_k6_s1_p2x3_d1_g2_replicate
+        n1_ci350_co70_l20_k3_s1_p1_d1_g1
         """.split(),
     )
 )

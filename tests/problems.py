@@ -251,6 +251,7 @@ EDGES = tuple(
         n4_ci16_co7_l9_k3_s2_p0x1_d4_g1
         n1_ci70_co66_l4_k1_s3_p2x4_d1_g2
         n1_ci5_co20_l16_k16_s1_p3x0_d1_g1
+        n1_ci350_co70_l20_k3_s1_p1_d1_g1
         """.split(),
     )
 )

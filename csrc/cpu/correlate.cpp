@@ -11,6 +11,7 @@
 #include "drivers.h"
 
 #include <algorithm>
+#include <bit>
 #include <type_traits>
 #include <vector>
 
@@ -30,6 +31,8 @@ namespace {
 
 // Results that are not written in place are collected up to this size, so that a transposition finds several rows.
 constexpr int64_t kResultBytes = 32 << 10;
+// Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles wait for.
+constexpr int64_t kMostSteps = 16;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 
@@ -56,7 +59,9 @@ class CorrelateCall {
         plan_(plan_correlation(
             c,
             sizeof(T),
-            {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .sum_type = std::is_same_v<E, T>},
+            {.unit_stride = source.stride_l == 1 && out.stride_l == 1,
+             .sum_type = std::is_same_v<E, T>,
+             .source_row = source.stride_c},
             machine_with(kernels_))),
         layout_(plan_.layout),
         packed_weights_(plan_.pack_weights || c.rows == 1),
@@ -211,10 +216,36 @@ class CorrelateCall {
       return panels_.data() + (span.packed_before * samples_ + n) * panel_size_;
     }
 
+    // What the block after this one reads of its sample n, from the first channel of its first group on.
+    struct Ahead {
+      const char* first = nullptr;
+      int64_t row = 0, lines = 0;
+    };
+    Ahead ahead_of(int64_t n) const {
+      const View& v = call_.source_;
+      int64_t q = ranges_[0].q0 + call_.plan_.q_block, group = group0_, sample = n0_ + n;
+      if (q >= c_.q_total()) {
+        q = 0;
+        group += groups_;
+        if (group >= c_.groups) {
+          group = 0;
+          sample += call_.plan_.n_block;
+        }
+      }
+      const int64_t begin = std::clamp<int64_t>(q * c_.source_stride + c_.first_offset(), 0, c_.source_length);
+      const int64_t end = std::min(begin + call_.plan_.q_block * c_.source_stride, c_.source_length);
+      if ((call_.plan_.direct && !call_.plan_.passes) || call_.together_ || v.stride_l != 1 || sample >= c_.n)
+        return {};
+      return {
+          reinterpret_cast<const char*>(
+              static_cast<const E*>(v.data) + sample * v.stride_n + group * c_.channels * v.stride_c + begin),
+          v.stride_c * int64_t(sizeof(E)), ceil_div((end - begin) * int64_t(sizeof(E)), int64_t(64))};
+    }
+
     // What tiles of sample n and the given group of the item read: the first channel, and how to find the others and the taps.
     void set_source(const Span& span, int64_t n, int64_t group, int64_t tap0, CorrelateArgs<T>& args) const {
       const int64_t channel = group * c_.channels;
-      args.from_memory = !span.packed;
+      args.from_memory = !span.packed && !call_.plan_.passes;
       if constexpr (std::is_same_v<E, T>)
         if (!span.packed) {
           const View& v = call_.source_;
@@ -367,8 +398,17 @@ class CorrelateCall {
       args.channels = c_.channels;
       args.taps = call_.layout_.phase_taps(phase);
       const int64_t joined = call_.joined_[phase];
+      const Ahead ahead = ahead_of(n);
+      const int64_t width = call_.kernels_.correlate_vectors[row_count(first) * joined] * call_.kernels_.lanes;
+      const int64_t steps = ceil_div(range.q_len * width_, width);  // of a tile of rows
+      args.next_row = ahead.row;
+      args.next_every = std::bit_floor(
+          uint64_t(std::clamp<int64_t>(steps * tiles_ * c_.phases / std::max<int64_t>(ahead.lines, 1), 1, kMostSteps)));
+      args.next_steps = ahead.lines * args.next_every;
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
+        args.next = ahead.first + tile / tiles_ * c_.channels * ahead.row;
+        args.next_step = (phase * tiles_ + tile % tiles_) * steps;
         const WeightView<T> w = call_.weights_of(row, rows, tap0);
         args.w = w.data;
         args.w_row = w.row;
@@ -407,6 +447,7 @@ class CorrelateCall {
         if (!fits)
           for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, count - i, out + r * out_row + i);
         args.x += tiles * width;
+        args.next_step += tiles;
         i += tiles * width;
       }
     }

@@ -88,6 +88,7 @@ void explain_correlation(
         << name << ".reason: channels are innermost, so lanes are channels of the result\n";
     return;
   }
+  data.source_row = c.source_length;
   const CorrelationPlan plan = plan_correlation(c, sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"
@@ -103,8 +104,8 @@ void explain_correlation(
     out << c.rows << " rows a group in tiles of at most " << machine.correlate_rows;
   if (c.phases > 1) out << "; one dense correlation for each of the " << c.phases << " phases of the stride";
   if (plan.direct)
-    out << "; few products an element, so only the ends of the source are packed, " << plan.panel_length
-        << " positions at a time\n";
+    out << (plan.passes ? "; rows stay in the L2 cache for all of them" : "; few products an element")
+        << ", so only the ends of the source are packed, " << plan.panel_length << " positions at a time\n";
   else
     out << "; a panel of " << c.channels << " x " << row << " elements fits its cache\n";
 }

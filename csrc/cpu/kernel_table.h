@@ -30,6 +30,10 @@ struct CorrelateArgs {
   int64_t tiles;
   DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
+  // Meanwhile, what is read later is fetched into the L2 cache: in step s = next_step + i < next_steps, by every next_every-th channel
+  // c from s % next_every on, the cache line at next + c * next_row + s / next_every * 64, in bytes.
+  const char* next = nullptr;
+  int64_t next_row = 0, next_every = 1, next_step = 0, next_steps = 0;
 };
 
 // for p < tiles * positions, r < vectors * lanes:
@@ -134,6 +138,10 @@ struct OuterArgs {
   int64_t runs, length;
   T* sum;
   int64_t sum_row;
+  // Meanwhile, what is read later is fetched into the L2 cache, every next_every positions a cache line: those of next_rows rows, line
+  // by line, from number next_first on, next_count of them; f is at next + f % next_rows * next_row + f / next_rows * 64, in bytes.
+  const char* next = nullptr;
+  int64_t next_row = 0, next_rows = 1, next_first = 0, next_count = 0, next_every = 1;
 };
 
 // for r < rows, t < taps, i < length:

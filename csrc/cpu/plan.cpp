@@ -19,7 +19,7 @@ constexpr int64_t kL1Positions = 512;
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
 // weights enough to meet every element of it a thousand times.
-constexpr int64_t kHeldBytes = 2 << 20;
+constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedVectors = 4;
 // Rows shorter than this may leave lanes of their last vector idle. Of so many samples side by side, a position is a cache line;
@@ -44,28 +44,40 @@ constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
 constexpr int64_t kFewSums = 8;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
-constexpr int64_t kOuterPositions = 256, kTransformedPositions = 512;
+constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
+// Sums of an item that meet several blocks.
+constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take.
 constexpr int64_t kTransformedBytes = 13 << 18;
-// Positions from which the products saved outweigh the transformation of the sums.
-constexpr int64_t kTransformedSum = 768;
+// Positions, times taps of the filtering, from which the products saved outweigh the transformation of the sums.
+constexpr int64_t kTransformedSum = 256;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 
 // Whether the source may be read where it is, and the positions at either end that have to be packed all the same.
 struct DirectReads {
-  bool worth;
+  bool possible, worth;
   int64_t end_length;
 
   DirectReads(const Correlation& c, DataFacts data, int64_t lanes) {
     const int64_t left = std::max<int64_t>(-c.first_offset(), 0);
     const int64_t right = std::max<int64_t>(c.q_total() + c.last_offset() - c.source_length, 0) + lanes;
     end_length = ceil_div(std::max(left, right), lanes) * lanes;
-    worth = data.unit_stride && data.sum_type && c.source_stride == 1 &&
-            c.rows * c.taps <= kDirectProducts * c.phases && 2 * (left + right) < c.q_total();
+    possible = data.unit_stride && data.sum_type && c.source_stride == 1 && 2 * (left + right) < c.q_total();
+    worth = possible && c.rows * c.taps <= kDirectProducts * c.phases;
   }
 };
+
+// Whether blocks of this many bytes of the source's rows share the L2 cache evenly: of the 64 KiB after which its sets repeat, not
+// more than half of the ways are taken anywhere.
+bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes) {
+  constexpr int64_t kSets = 64 << 10, kPart = 1 << 10, kParts = kSets / kPart;
+  int64_t bytes[kParts] = {};
+  for (int64_t channel = 0; channel < channels; ++channel)
+    for (int64_t at = 0; at < block_bytes; at += kPart) bytes[(channel * row_bytes + at) / kPart % kParts] += kPart;
+  return *std::max_element(bytes, bytes + kParts) <= l2_bytes / kParts / 2;
+}
 
 // Whether there are several rows shorter than kShortRow, and not much more of the source than they read.
 bool has_short_rows(const Correlation& c) {
@@ -90,8 +102,8 @@ int64_t samples_together(
 
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
 int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& plan) {
-  const int64_t tile_weights = plan.tile_rows() * c.channels * c.taps;
-  const int64_t held = std::max<int64_t>(kHeldBytes / std::max<int64_t>(tile_weights * sum_bytes, 1), 1);
+  const int64_t weight_bytes = plan.row_units * plan.row_unit * c.channels * c.taps * sum_bytes;  // of a group
+  const int64_t held = std::max<int64_t>(kHeldBytes * plan.row_tiles / std::max<int64_t>(weight_bytes, 1), 1);
   plan.held_tiles = ceil_div(plan.row_tiles, ceil_div(plan.row_tiles, held));
   return std::clamp<int64_t>(held / plan.row_tiles, 1, c.groups);
 }
@@ -125,7 +137,14 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const int64_t q_total = c.q_total();
   const int64_t tile = machine.lanes * machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)];
   const DirectReads direct(c, data, machine.lanes);
-  plan.direct = direct.worth;
+  // Positions of a block that leaves room in the L2 cache for the next one.
+  const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
+  const int64_t fitting = std::clamp(machine.l2_bytes / 4 / position_bytes / tile * tile, tile, kDirectPositions);
+  plan.passes = c.rows * c.taps > kDirectProducts * c.phases;
+  plan.direct = direct.possible && (!plan.passes || (c.phases == 1 && c.last_offset() - c.first_offset() < tile &&
+                                                     rows_spread(
+                                                         c.channels, data.source_row * sum_bytes,
+                                                         std::min(fitting, q_total) * sum_bytes, machine.l2_bytes)));
   const int64_t width = plan.direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
   // Weights that meet a few vectors of positions in all are read where they are.
   plan.pack_weights =
@@ -148,10 +167,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     return plan.direct ? (c.channels + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
   };
   if (plan.direct) {
-    // Every phase passes over the source, which should then be in the L2 cache.
-    const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
-    const int64_t fitting = std::clamp(machine.l2_bytes / 2 / position_bytes / tile * tile, tile, kDirectPositions);
-    set_parts(ceil_div(q_total, c.phases > 1 ? fitting : kDirectPositions));
+    // Phases and tiles of many rows pass over the source, which should then be in the L2 cache.
+    set_parts(ceil_div(q_total, c.phases > 1 || plan.passes ? fitting : kDirectPositions));
   } else if (width > 1) {
     plan.q_block = plan.panel_length = q_total;
     plan.layout = PanelLayout(c, q_total, machine.lanes, width);
@@ -309,7 +326,8 @@ GradWeightPlan plan_grad_weight(
   const bool few_channels = p.c_out_per_group() < kOuterChannels;
   const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
   // The batch is summed over anyway, so it may have a say here.
-  const bool transforms = uses_toom_cook(c, algorithm) && !few_channels && p.n * p.l_out >= kTransformedSum;
+  const bool transforms =
+      !few_channels && saves_products(c, algorithm) && p.n * p.l_out * ToomCookForm(c).taps >= kTransformedSum;
   plan.reduction = plan_reduction(
       p, transforms                               ? GradWeightLanes::transformed
          : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
@@ -333,6 +351,9 @@ GradWeightPlan plan_grad_weight(
   };
   const int64_t x_row = plan.direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
   const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
+  // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
+  const bool one_block = r.parts == r.blocks;
+  const int64_t tile = 2 * machine.lanes;
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
     const ChannelsPlan channels = plan_channels(c, sum_bytes, machine);
@@ -350,37 +371,48 @@ GradWeightPlan plan_grad_weight(
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
   } else if (r.lanes == GradWeightLanes::transformed) {
-    // Operands and sums at all points, and the weights that these become: all that a call may take.
+    // Operands and sums at all points, and the weights that these become: all that a call may take. Where a part is one block, sums
+    // of a few output channels are finished before the next, in the L2 cache.
     const ToomCookForm form(c);
     const int64_t columns = form.sample_columns(r.length / form.positions()) * r.runs;
+    const auto sums_of = [&](int64_t held) {
+      return (form.points * form.tap_groups * p.stride + p.kernel_size) * plan.ci_block * held * sum_bytes;
+    };
     const auto bytes = [&] {
-      const int64_t channels = plan.ci_block * p.stride, sums = channels * form.tap_groups * plan.co_block;
-      return (form.points * (columns * (channels + plan.co_block) + sums) + form.taps * sums) * sum_bytes;
+      const int64_t held = one_block ? std::min(tile, plan.co_block) : plan.co_block;
+      return form.points * columns * (plan.ci_block * p.stride + held) * sum_bytes + sums_of(held);
     };
     int64_t ci_parts = 1, co_parts = 1;
     plan.ci_block = p.c_in_per_group();
     plan.co_block = p.c_out_per_group();
     while (bytes() > kTransformedBytes && plan.ci_block + plan.co_block > 2) {
-      if (plan.co_block == 1 || (plan.ci_block > 1 && plan.ci_block * p.stride > plan.co_block))
+      if (one_block || plan.co_block == 1 || (plan.ci_block > 1 && plan.ci_block * p.stride > plan.co_block))
         plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
       else
         plan.co_block = ceil_div(p.c_out_per_group(), ++co_parts);
     }
+    plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
   } else {
-    plan.co_block = fit(g_bytes * r.runs, p.c_out_per_group());
-    // In a single block every sum is met once, so that they outweigh what is read.
-    const int64_t sum_row = r.blocks == 1 ? plan.co_block * p.kernel_size * sum_bytes : 0;
-    plan.ci_block = fit(std::max(x_bytes * r.runs, sum_row), p.c_in_per_group());
+    // x stays in the L2 cache for all output channels.
+    const int64_t c_in = std::max<int64_t>(p.c_in_per_group(), 1), c_out = p.c_out_per_group();
+    const int64_t column_bytes = p.kernel_size * tile * sum_bytes;  // sums of a channel
+    const int64_t most = std::clamp<int64_t>(kOuterSumBytes / column_bytes, 1, c_in);
+    plan.ci_block = ceil_div(c_in, ceil_div(c_in, fit(x_bytes * r.runs / 2, most)));
+    const int64_t tile_bytes = plan.ci_block * column_bytes;
+    plan.co_block = one_block ? c_out : std::min(std::max<int64_t>(kOuterSumBytes / tile_bytes, 1) * tile, c_out);
+    plan.co_held = one_block ? std::max<int64_t>(share / tile_bytes, 1) * tile : plan.co_block;
   }
 
   const auto items = [&] {
     return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
            ceil_div(p.c_in_per_group(), plan.ci_block);
   };
-  // Sharing x costs less than sharing grad_y, which outer transposes; of transformed operands, sharing the fewer rows does.
+  // Items of other output channels pack x once more: less than transposing grad_y. Of transformed operands, sharing the fewer rows is.
   const int64_t least_co = dot ? 8 : 64;
   while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
   while (items() < wanted && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
+    plan.co_block = ceil_div(plan.co_block, 2);
+  while (items() < wanted && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
     plan.co_block = ceil_div(plan.co_block, 2);
   while (items() < wanted && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
   while (items() < wanted && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);

@@ -51,6 +51,7 @@ struct CorrelationPlan {
   bool worth_threads;
   // Positions whose tiles read nothing outside the source read it where it is; only the others are packed.
   bool direct;
+  bool passes;           // whether all row tiles pass over a block that the L2 cache holds, or few over one in memory
   int64_t panel_length;  // positions of a panel: q_block, or less if direct
   PanelLayout layout;    // of panel_length positions
 
@@ -65,6 +66,7 @@ struct CorrelationPlan {
 struct DataFacts {
   bool unit_stride, sum_type;
   bool channels_innermost = false;
+  int64_t source_row = 0;  // elements from one channel of the source to the next
 };
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
@@ -124,6 +126,7 @@ struct ReductionPlan {
 struct GradWeightPlan {
   ReductionPlan reduction;
   int64_t group_block, co_block, ci_block;
+  int64_t co_held;  // outer, transformed: output channels whose sums are held at a time
   bool worth_threads;
   bool direct;           // dot: as in CorrelationPlan, for x and grad_y alike
   int64_t panel_length;  // positions of a panel: those of a block, or less if direct

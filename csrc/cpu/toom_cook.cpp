@@ -79,18 +79,22 @@ class ToomCookCall {
     const int64_t phase0 = row0 % plan_.phases, phases = std::min(plan_.phases, rows);
     const Scratch<T> packed(c_.channels * padded * rows + kVectorRoom);
     const E* w = w_ + group * c_.w_group + row0 / plan_.phases * c_.w_row;
-    if (c_.step > 0 && padded == c_.taps) {
-      // The weights of a row follow each other as they should: one transposition of long rows.
-      copy_.in({packed.data(), 1, rows, w, c_.w_row, 1, rows, c_.channels * c_.taps});
+    if (c_.step > 0) {
+      // The weights of a row follow each other as they should: one transposition of long rows, to the end of the room, from where
+      // those of each channel move to their place.
+      const int64_t of_channel = c_.taps * rows, gap = padded * rows - of_channel;
+      T* from = packed.data() + gap * c_.channels;
+      copy_.in({from, 1, rows, w, c_.w_row, 1, rows, c_.channels * c_.taps});
+      for (int64_t channel = 0; channel < c_.channels && gap; ++channel, from += of_channel)
+        std::fill_n(std::copy_n(from, of_channel, packed.data() + channel * padded * rows), gap, T(0));
     } else {
       std::fill_n(packed.data(), c_.channels * padded * rows, T(0));
-      const int64_t column = c_.step > 0 ? rows : -rows;
       for (int64_t channel = 0; channel < c_.channels; ++channel)
         for (int64_t p = 0; p < phases; ++p) {
-          T* first = packed.data() + channel * padded * rows + (c_.step > 0 ? 0 : (plan_.tap_count - 1) * rows) + p;
+          T* first = packed.data() + (channel * padded + plan_.tap_count - 1) * rows + p;
           const E* from = w + channel * c_.w_channel + phase0 + p;
           copy_.in(
-              {first, phases, column, from, c_.w_row, plan_.phases, rows / phases,
+              {first, phases, -rows, from, c_.w_row, plan_.phases, rows / phases,
                ceil_div(c_.taps - phase0 - p, plan_.phases)});
         }
     }

@@ -63,7 +63,10 @@ struct ToomCookPlan : ToomCookForm {
   int64_t most_rows() const { return ceil_div(rows / row_unit, row_tiles) * row_unit; }
 };
 
-// Decided by the layer and the length of its result: never by the batch or the machine.
+// Whether the products saved repay the transforms of the source and of the result.
+bool saves_products(const Correlation& c, Algorithm algorithm);
+
+// Whether they repay those of the weights too: decided by the layer and the length of its result, never by the batch or the machine.
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm);
 
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine);

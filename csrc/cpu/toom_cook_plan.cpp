@@ -23,24 +23,28 @@ constexpr int64_t kColumns = 288;
 
 }  // namespace
 
-bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
+bool saves_products(const Correlation& c, Algorithm algorithm) {
   if (algorithm == Algorithm::direct) return false;
   const int64_t stride = c.phases * c.source_stride;
   if (c.taps <= stride || (stride > 1 && std::abs(c.step) > 1)) return false;
-  if ((c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
   const ToomCookForm form(c);
   if (form.rows < 2) return false;  // a single row is the fir tile's
   // Products that save less than a quarter do not pay for more weights.
   const int64_t of_tile = form.points * form.tap_groups * stride, of_direct_sums = kToomCookOutputs * c.taps;
   if (of_tile * 5 > of_direct_sums * 4) return false;
-  if (form.length < (form.taps == 5 ? kPositionsOfFiveTaps : kPositions)) return false;
-  const int64_t products = form.rows * form.channels * form.tap_groups;
-  const int64_t weights = products * form.points;
-  if (weights > kManyWeights && form.length < weights / kWeightsOfPosition) return false;
   // Positions computed beyond the end of the result: a tile of each phase of the dilation at most.
   if (form.tiles * form.positions() * 4 > form.length * 5) return false;
+  const int64_t products = form.rows * form.channels * form.tap_groups;
   return form.points * (products + kTransforms * (form.rows + form.channels)) <
          kToomCookOutputs * c.rows * c.channels * c.taps;
+}
+
+bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
+  if (!saves_products(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
+  const ToomCookForm form(c);
+  const int64_t weights = form.rows * form.channels * form.tap_groups * form.points;
+  return form.length >= (form.taps == 5 ? kPositionsOfFiveTaps : kPositions) &&
+         (weights <= kManyWeights || form.length >= weights / kWeightsOfPosition);
 }
 
 ToomCookForm::ToomCookForm(const Correlation& c)

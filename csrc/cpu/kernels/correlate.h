@@ -49,19 +49,28 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
-    for (int64_t c = 0; c < a.channels; ++c, row += a.x_row) {
-      UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
-        __builtin_prefetch(row + ahead + i);
-      if constexpr (!Packed) w = a.w + c * a.w_channel;
-      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
-        const T* at = row + a.offset[t];
-        Vector<T> x[Vectors];
-        UNROLL for (int v = 0; v < Vectors; ++v)
-          x[v] = load<Vector<T>>(at + v * kLanes<T>);
-        UNROLL for (int r = 0; r < Rows; ++r) {
-          const Vector<T> weight = broadcast(w[Packed ? r : r * a.w_row]);
+    const int64_t step = a.next_step + tile;
+    const bool fetches = step < a.next_steps;
+    const int64_t every = fetches ? a.next_every : a.channels;
+    const char* next =
+        fetches ? a.next + step / every * 64 + step % every * a.next_row : reinterpret_cast<const char*>(row);
+    for (int64_t c = 0, end = 0; c < a.channels; next += every * a.next_row) {
+      __builtin_prefetch(next, 0, 2);
+      end = end + every < a.channels ? end + every : a.channels;
+      for (; c < end; ++c, row += a.x_row) {
+        UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
+          __builtin_prefetch(row + ahead + i);
+        if constexpr (!Packed) w = a.w + c * a.w_channel;
+        for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
+          const T* at = row + a.offset[t];
+          Vector<T> x[Vectors];
           UNROLL for (int v = 0; v < Vectors; ++v)
-            sum[r][v] += weight * x[v];
+            x[v] = load<Vector<T>>(at + v * kLanes<T>);
+          UNROLL for (int r = 0; r < Rows; ++r) {
+            const Vector<T> weight = broadcast(w[Packed ? r : r * a.w_row]);
+            UNROLL for (int v = 0; v < Vectors; ++v)
+              sum[r][v] += weight * x[v];
+          }
         }
       }
     }

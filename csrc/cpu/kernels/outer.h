@@ -12,18 +12,33 @@ void outer(const OuterArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   Vector<T> sum[Rows][Vectors] = {};
   const T* g = a.g;
+  const int64_t every = a.next_count ? a.next_every : a.length;
+  int64_t next_left = a.next_count, next_row = a.next_first % a.next_rows;
+  const char* next = a.next + a.next_first / a.next_rows * 64 + next_row * a.next_row;
   for (int64_t m = 0; m < a.runs; ++m) {
     const T* x[Rows];
     UNROLL for (int r = 0; r < Rows; ++r)
       x[r] = a.x + m * a.x_run + a.offset[r];
-    for (int64_t i = 0; i < a.length; ++i, g += kWidth) {
-      Vector<T> column[Vectors];
-      UNROLL for (int v = 0; v < Vectors; ++v)
-        column[v] = load<Vector<T>>(g + v * kLanes<T>);
-      UNROLL for (int r = 0; r < Rows; ++r) {
-        const Vector<T> value = broadcast(x[r][i]);
+    for (int64_t i = 0, end = 0; i < a.length;) {
+      if (next_left > 0) {
+        __builtin_prefetch(next, 0, 2);
+        --next_left;
+        next += a.next_row;
+        if (++next_row == a.next_rows) {
+          next_row = 0;
+          next += 64 - a.next_rows * a.next_row;
+        }
+      }
+      end = end + every < a.length ? end + every : a.length;
+      for (; i < end; ++i, g += kWidth) {
+        Vector<T> column[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v)
-          sum[r][v] += value * column[v];
+          column[v] = load<Vector<T>>(g + v * kLanes<T>);
+        UNROLL for (int r = 0; r < Rows; ++r) {
+          const Vector<T> value = broadcast(x[r][i]);
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            sum[r][v] += value * column[v];
+        }
       }
     }
   }

@@ -407,12 +407,12 @@ class CorrelateCall {
       args.next_steps = ahead.lines * args.next_every;
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
+        args.next = ahead.first + tile / tiles_ * c_.channels * ahead.row;
+        args.next_step = (phase * tiles_ + tile % tiles_) * steps;
         const WeightView<T> w = call_.weights_of(row, rows, tap0);
         args.w = w.data;
         args.w_row = w.row;
         args.w_channel = w.channel;
-        args.next = ahead.first + tile / tiles_ * c_.channels * ahead.row;
-        args.next_step = (phase * tiles_ + tile % tiles_) * steps;
         args.init = call_.inits_ ? call_.inits_ + row : nullptr;
         for (size_t i = range.first_span; i < range.last_span; ++i) {
           const Span& span = spans_[i];

@@ -129,6 +129,8 @@ struct ChannelSumsArgs {
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
 //                           x[m * x_run + offset[r] + i] * g[((m * length) + i) * vectors * lanes + j]
 // The sum over (m, i) is one chain that starts at zero.
+constexpr int64_t kOuterFetches = 8;
+
 template <class T>
 struct OuterArgs {
   const T* x;
@@ -138,10 +140,11 @@ struct OuterArgs {
   int64_t runs, length;
   T* sum;
   int64_t sum_row;
-  // Meanwhile, what is read later is fetched into the L2 cache, every next_every positions a cache line: those of next_rows rows, line
-  // by line, from number next_first on, next_count of them; f is at next + f % next_rows * next_row + f / next_rows * 64, in bytes.
+  // Meanwhile, what is read later is fetched into the L2 cache, in every kOuterFetches positions next_each cache lines: those of next_rows
+  // rows, line by line, from number next_first on, next_count of them; f is at next + f % next_rows * next_row + f / next_rows * 64,
+  // in bytes.
   const char* next = nullptr;
-  int64_t next_row = 0, next_rows = 1, next_first = 0, next_count = 0, next_every = 1;
+  int64_t next_row = 0, next_rows = 1, next_first = 0, next_count = 0, next_each = 0;
 };
 
 // for r < rows, t < taps, i < length:

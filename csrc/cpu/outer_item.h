@@ -143,7 +143,7 @@ class OuterItem {
     args.next_rows = rows.count;
     args.next_first = line < of_first ? line : line - of_first;
     args.next_count = std::min(end - begin, lines_of(rows) - args.next_first);
-    args.next_every = std::clamp<int64_t>(args.runs * args.length / args.next_count, 1, kMostEvery);
+    args.next_each = ceil_div(args.next_count * kOuterFetches, args.runs * args.length);
   }
 
   void add(int64_t co, int64_t lanes, int64_t runs, int64_t length, const Rows (&next)[2]) const {
@@ -162,9 +162,6 @@ class OuterItem {
     call_.write_weights(b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), 1, held_, count, weights);
     if (b_.has_bias) call_.write_bias(b_.part, co, &sums_[weights * held_], 1, count);
   }
-
-  // Positions for each cache line that is fetched: enough for it not to hold up what the tile waits for.
-  static constexpr int64_t kMostEvery = 16;
 
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E> b_;

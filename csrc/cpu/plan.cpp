@@ -30,6 +30,8 @@ constexpr int64_t kDirectProducts = 16;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
+// Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for many rows.
+constexpr int64_t kPassedVectors = 16;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
 // Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
@@ -141,10 +143,11 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
   const int64_t fitting = std::clamp(machine.l2_bytes / 4 / position_bytes / tile * tile, tile, kDirectPositions);
   plan.passes = c.rows * c.taps > kDirectProducts * c.phases;
-  plan.direct = direct.possible && (!plan.passes || (c.phases == 1 && c.last_offset() - c.first_offset() < tile &&
-                                                     rows_spread(
-                                                         c.channels, data.source_row * sum_bytes,
-                                                         std::min(fitting, q_total) * sum_bytes, machine.l2_bytes)));
+  plan.direct =
+      direct.worth ||
+      (direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
+       c.last_offset() - c.first_offset() < tile &&
+       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes));
   const int64_t width = plan.direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
   // Weights that meet a few vectors of positions in all are read where they are.
   plan.pack_weights =

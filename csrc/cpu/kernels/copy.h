@@ -124,6 +124,8 @@ inline void copy_transposed_block(
     split_pairs(to, to_column, from, rows);
   else if (rows == 2 && to_column == 2)
     join_pairs(to, from, from_row, columns);
+  else if (columns < 4 && rows <= 16)  // the weights of a tile: too few for squares of several sizes
+    transpose<T, 1>(to, to_column, from, from_row, rows, columns);
   else
     transpose(to, to_column, from, from_row, rows, columns);
 }

@@ -12,7 +12,6 @@ void outer(const OuterArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   Vector<T> sum[Rows][Vectors] = {};
   const T* g = a.g;
-  const int64_t every = a.next_count ? a.next_every : a.length;
   int64_t next_left = a.next_count, next_row = a.next_first % a.next_rows;
   const char* next = a.next + a.next_first / a.next_rows * 64 + next_row * a.next_row;
   for (int64_t m = 0; m < a.runs; ++m) {
@@ -20,16 +19,15 @@ void outer(const OuterArgs<T>& a) {
     UNROLL for (int r = 0; r < Rows; ++r)
       x[r] = a.x + m * a.x_run + a.offset[r];
     for (int64_t i = 0, end = 0; i < a.length;) {
-      if (next_left > 0) {
+      for (int64_t each = a.next_each; each > 0 && next_left > 0; --each, --next_left) {
         __builtin_prefetch(next, 0, 2);
-        --next_left;
         next += a.next_row;
         if (++next_row == a.next_rows) {
           next_row = 0;
           next += 64 - a.next_rows * a.next_row;
         }
       }
-      end = end + every < a.length ? end + every : a.length;
+      end = end + kOuterFetches < a.length ? end + kOuterFetches : a.length;
       for (; i < end; ++i, g += kWidth) {
         Vector<T> column[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v)

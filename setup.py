@@ -59,7 +59,7 @@ CFLAGS = "-std=c++20 -O3 -fPIC -fvisibility-inlines-hidden -Wall -Wextra -Wno-ps
 OPENMP_SOURCE, OPENMP_FLAGS = "parallel.cpp", {"g++": "-fopenmp", "clang": ""}
 
 # Sources of csrc/cuda that need no CUDA: every build explains what a GPU would run.
-CUDA_PLANS = ["plan.cpp", "explain.cpp"]
+CUDA_PLANS = ["plan*.cpp", "explain.cpp"]
 CUDA_FLAGS = (
     "-std=c++20 -O3 --expt-relaxed-constexpr "
     "-Xcompiler -fPIC,-fvisibility-inlines-hidden,-Wall,-Wextra"
@@ -257,7 +257,7 @@ def ninja_file(library: str, module: str, toolkit: Toolkit | None) -> str:
     kernels = {CSRC / "cpu" / "isa" / f"{name}.cpp": flags for name, flags in ISA_FLAGS.items()}
     own_flags = kernels | {CSRC / "cpu" / OPENMP_SOURCE: OPENMP_FLAGS[compiler_family(compiler)]}
     sources = {*CSRC.glob("*.cpp"), *CSRC.glob("cpu/*.cpp"), *filter(Path.exists, kernels)}
-    sources |= {CSRC / "cuda" / name for name in CUDA_PLANS}
+    sources |= {path for pattern in CUDA_PLANS for path in CSRC.glob(f"cuda/{pattern}")}
     libraries = "-ltorch_cpu -lc10"
     if toolkit:
         home = shlex.quote(str(toolkit.home))

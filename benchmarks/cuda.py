@@ -6,8 +6,10 @@ import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,7 +35,7 @@ class CudaCalls:
 
     def seconds(self, calls: int) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with cudnn_benchmark(self.benchmark):
+        with cudnn_flag("benchmark", self.benchmark):
             start.record()
             for call in itertools.islice(self._next, calls):
                 call()
@@ -43,13 +45,16 @@ class CudaCalls:
 
 
 @contextmanager
-def cudnn_benchmark(value: bool) -> Iterator[None]:
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = value
+def flag(of: Any, name: str, value: bool) -> Iterator[None]:
+    before = getattr(of, name)
+    setattr(of, name, value)
     try:
         yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        setattr(of, name, before)
+
+
+cudnn_flag = partial(flag, torch.backends.cudnn)
 
 
 def copies_beyond_cache(moved: int, cache: int) -> int:
@@ -68,31 +73,39 @@ def make_contender(
 
 
 def measure_limits(dtype: str) -> Limits:
-    """What torch reaches on a large matrix product, under its flags for TF32, and on a clone."""
+    """What torch reaches on a large matrix product, with TF32 if convolutions have it, and on a
+    clone."""
     element = getattr(torch, dtype)
     a, b = torch.randn(2, MATRIX_SIZE, MATRIX_SIZE, device="cuda").to(element)
     out = torch.empty_like(a)
     source = torch.zeros(COPIED_BYTES, dtype=torch.uint8, device="cuda")
     product, copy = CudaCalls([lambda: torch.mm(a, b, out=out)]), CudaCalls([source.clone])
+    with flag(torch.backends.cuda.matmul, "allow_tf32", torch.backends.cudnn.allow_tf32):
+        seconds = min(product.seconds(1) for _ in range(10))
     return Limits(
-        flops=2 * MATRIX_SIZE**3 / min(product.seconds(1) for _ in range(10)),
+        flops=2 * MATRIX_SIZE**3 / seconds,
         bytes=2 * COPIED_BYTES / min(copy.seconds(1) for _ in range(10)),
     )
 
 
-def peer_contenders(case: Case, operands: Operands) -> dict[str, CudaCalls]:
-    """torch in three ways, and the packages that are installed and can compute the case."""
-    peers = {
+def torch_contenders(case: Case, operands: Operands) -> dict[str, CudaCalls]:
+    return {
         "torch": make_contender(by_torch, case, operands),
         "torch, cudnn.benchmark": make_contender(by_torch, case, operands, benchmark=True),
         "torch.compile": make_contender(compiled_by_torch(), case, operands),
     }
-    if is_causal_short(case):
-        if find_spec("causal_conv1d"):
-            peers["causal-conv1d"] = make_contender(_by_causal_conv1d, case, operands)
-        if find_spec("fla") and case.layout == "channels_last":
-            peers["fla"] = make_contender(_by_fla, case, operands)
-    return peers
+
+
+def packages(case: Case) -> dict[str, Convolution]:
+    """Those that are installed and can compute the case."""
+    if not is_causal_short(case):
+        return {}
+    found: dict[str, Convolution] = {}
+    if find_spec("causal_conv1d"):
+        found["causal-conv1d"] = _by_causal_conv1d
+    if find_spec("fla") and case.layout == "channels_last":
+        found["fla"] = _by_fla
+    return found
 
 
 def compiled_by_torch() -> Convolution:

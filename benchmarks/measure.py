@@ -36,15 +36,14 @@ class Row:
 def measure(case: Case, budget: float, peer_names: Sequence[str], threads: int) -> Row:
     """torch_conv1d against torch, and the peers where they compute the same."""
     operands = make_operands(case)
-    expected = expected_results(case, operands)
+    with cuda.cudnn_flag("allow_tf32", False):
+        expected = expected_results(case, operands)
     call = make_call(by_torch_conv1d, case, operands)
     error = largest_error(case, operands, call(), expected)
     if not error <= 1:  # NaN is wrong too
         return Row(case.workload, error)
     if case.device == "cuda":
-        ours = cuda.make_contender(by_torch_conv1d, case, operands)
-        timing = compare(ours, cuda.peer_contenders(case, operands), budget)
-        return Row(case.workload, error, timing)
+        return measure_on_gpu(case, budget, operands, expected, error)
     contenders: dict[str, Contender] = {"torch": Local(make_call(by_torch, case, operands))}
     if case.layout != "ncl":
         plain = replace(case, layout="ncl")
@@ -58,13 +57,33 @@ def measure(case: Case, budget: float, peer_names: Sequence[str], threads: int) 
     return Row(case.workload, error, compare(Local(call), contenders, budget), left_out)
 
 
+def measure_on_gpu(
+    case: Case, budget: float, operands: Operands, expected: Results, error: float
+) -> Row:
+    contenders = cuda.torch_contenders(case, operands)
+    left_out = {}
+    for name, convolution in cuda.packages(case).items():
+        try:
+            found = make_call(convolution, case, operands)()
+            check_peer(case, operands, found, expected)
+            contenders[name] = cuda.make_contender(convolution, case, operands)
+        except Exception as reason:  # each package has errors of its own
+            left_out[name] = str(reason)
+    ours = cuda.make_contender(by_torch_conv1d, case, operands)
+    return Row(case.workload, error, compare(ours, contenders, budget), left_out)
+
+
+def check_peer(case: Case, operands: Operands, found: Results, expected: Results) -> None:
+    error = largest_error(case, operands, found, expected)
+    if not error <= 1:
+        raise peers.Unsupported(f"wrong, {error:.3g} times the tolerance")
+
+
 def checked_peer(
     name: str, case: Case, operands: Operands, expected: Results, threads: int
 ) -> Contender:
     infer = peers.make_inference(name, case, operands, threads)
-    error = largest_error(case, operands, (peers.as_tensor(infer()),), expected)
-    if not error <= 1:
-        raise peers.Unsupported(f"wrong, {error:.3g} times the tolerance")
+    check_peer(case, operands, (peers.as_tensor(infer()),), expected)
     return Local(infer)
 
 

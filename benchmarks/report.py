@@ -80,6 +80,14 @@ def load_report(path: Path) -> Report:
 
 
 def markdown(reports: list[Report]) -> str:
+    """The tables of each device: their layers are not the same."""
+    devices = dict.fromkeys(r.conditions["device"] for r in reports)
+    return "\n\n".join(
+        tables([r for r in reports if r.conditions["device"] == device]) for device in devices
+    )
+
+
+def tables(reports: list[Report]) -> str:
     timed = [r for r in reports if r.rooflines]
     columns = {label: values for r in timed for label, values in r.columns.items()}
     machines = "\n".join(f"Measured on {m}." for m in dict.fromkeys(r.machine for r in reports))

@@ -130,6 +130,9 @@ def parse_arguments() -> argparse.Namespace:
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: torch sees no GPU here")
+    on_cpus_alone = args.overhead or args.memory or args.base or args.peers
+    if args.device == "cuda" and on_cpus_alone:
+        parser.error("--overhead, --memory, --base and --peers are for --device cpu")
     missing = [name for name in args.peers if find_spec(name) is None]
     if missing:
         parser.error(f"--peers: not installed: {' '.join(missing)}")

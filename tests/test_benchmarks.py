@@ -7,13 +7,17 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+import torch.nn.functional as F
 from problems import Problem
 from reference import source_positions
+from torch import Tensor
 
 from benchmarks import cuda, memory, peers
 from benchmarks.calls import (
@@ -27,7 +31,7 @@ from benchmarks.calls import (
     make_call,
     make_operands,
 )
-from benchmarks.measure import measure, measure_revisions
+from benchmarks.measure import measure, measure_on_gpu, measure_revisions
 from benchmarks.memory import Memory
 from benchmarks.report import load_report, markdown
 from benchmarks.revision import Worker, this_package
@@ -233,6 +237,82 @@ def test_what_the_causal_packages_compute() -> None:
     for old, new in zip(changes, others, strict=True):
         assert not cuda.is_causal_short(Case(parse_workload(layer.replace(old, new)))), new
     assert not cuda.is_causal_short(Case(parse_workload(layer), dtype="float64"))
+
+
+class HostEvent:
+    """The clock of the CPU in the place of an event of a GPU."""
+
+    def __init__(self, enable_timing: bool) -> None:
+        assert enable_timing
+
+    def record(self) -> None:
+        self.seconds = time.perf_counter()
+
+    def synchronize(self) -> None:
+        pass
+
+    def elapsed_time(self, end: HostEvent) -> float:
+        return (end.seconds - self.seconds) * 1e3
+
+
+def causal_conv1d_fn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The contract of the package causal-conv1d: x is (N, C, L), weight (C, K)."""
+    return F.conv1d(F.pad(x, (weight.shape[1] - 1, 0)), weight[:, None], bias, groups=x.shape[1])
+
+
+def test_a_gpu_is_timed_with_events_against_torch_and_packages(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On the CPU, with a stub of what only a GPU has."""
+    monkeypatch.setattr(torch.cuda, "Event", HostEvent)
+    properties = SimpleNamespace(L2_cache_size=100_000)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: properties)
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
+    monkeypatch.setattr(cuda, "find_spec", lambda _: True)
+    causal = SimpleNamespace(causal_conv1d_fn=causal_conv1d_fn)
+    wrong = SimpleNamespace(
+        causal_conv1d=lambda x, w, b: (causal_conv1d_fn(x.mT, w, b).mT + 1, None)
+    )
+    modules = {"causal_conv1d": causal, "fla.modules.convolution": wrong}
+    monkeypatch.setattr(cuda, "import_module", modules.__getitem__)
+    case = Case(parse_workload("n2_ci8_co8_l40_k4_s1_p3x0_d1_g8"), "train", layout="channels_last")
+    operands = make_operands(case)
+    row = measure_on_gpu(case, 0.01, operands, expected_results(case, operands), error=0)
+    assert row.timing
+    assert row.timing.peers.keys() == {
+        "torch",
+        "torch, cudnn.benchmark",
+        "torch.compile",
+        "causal-conv1d",
+    }
+    assert row.left_out["fla"].startswith("wrong")
+
+
+def test_tf32_is_no_error_where_a_gpu_may_use_it() -> None:
+    case = Case(parse_workload("n2_ci40_co40_l50_k3_s1_p1_d1_g1"))
+    operands = make_operands(case)
+    bits = [(t.view(torch.int32) + 0x1000) & ~0x1FFF for t in (operands.x, operands.w)]
+    x, w = (t.view(torch.float32) for t in bits)
+    results = make_call(by_torch, case, replace(operands, x=x, w=w))()
+    expected = expected_results(case, operands)
+    assert largest_error(case, operands, results, expected) > 1
+    assert largest_error(replace(case, device="cuda"), operands, results, expected) <= 1
+
+
+def test_devices_have_tables_of_their_own(tmp_path: Path) -> None:
+    conditions = {"mode": "train", "dtype": "float32", "layout": "ncl", "threads": 1, "base": ""}
+    conditions |= {"isa": "avx2", "environment": {}, "torch": "2", "processor": "a"}
+    conditions |= {"peak_gflops": 1, "bandwidth_gb": 1}
+    reports = []
+    for device in ("cpu", "cuda"):
+        timing = {"ours": 1, "peers": {"torch": {"seconds": 2, "ratio": 2}}}
+        row = {"workload": {"name": f"on_{device}"}, "timing": timing, "roofline": 0.5}
+        path = tmp_path / device
+        path.write_text(json.dumps({"conditions": conditions | {"device": device}, "rows": [row]}))
+        reports.append(load_report(path))
+    text = markdown(reports)
+    assert text.count("| layer |") == 2
+    assert text.index("on_cpu") < text.index("| train float32 |") < text.index("on_cuda")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

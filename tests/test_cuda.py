@@ -41,7 +41,9 @@ PROBLEMS = tuple(
         """.split(),
     )
 )
-each_problem = pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+# A product of matrices, where torch allows both TF32 or neither.
+PRODUCT = Problem.parse("n2_ci48_co80_l133_k1_s1_p0_d1_g1")
+each_problem = pytest.mark.parametrize("problem", (*PROBLEMS, PRODUCT), ids=str)
 
 
 def check(problem: Problem, o: Operands, results: Results) -> None:

@@ -97,6 +97,7 @@ def test_kernels() -> None:
     # The tests of the tests: an error that every kernel has must be found, and as what it is.
     for kernel, problem in {
         "depthwise_rows": "n2_ci3_co3_l65_k4_s1_p3x0_d1_g3",
+        "depthwise_channels": "n2_ci8_co8_l65_k4_s1_p3x0_d1_g8",
         "correlate": "n1_ci12_co12_l40_k3_s1_p0_d1_g2",
         "correlate_mma": "n1_ci24_co24_l64_k2_s1_p0_d1_g2",
         "outer": "n1_ci2_co4_l40_k3_s1_p1_d1_g1",

@@ -7,7 +7,7 @@
 // element; activations among them are contiguous in the layout that the plan was asked for and aligned to 16 bytes.
 // A plan is for the views it was made with.
 //
-// plan.cpp and explain.cpp are plain C++ and belong to every build; the other files need CUDA.
+// plan*.cpp and explain.cpp are plain C++ and belong to every build; the other files need CUDA.
 #pragma once
 
 #include "plan.h"

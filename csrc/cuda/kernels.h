@@ -37,6 +37,15 @@ struct Depthwise {
   MutableView out;
   int64_t out_length;
 };
+// None where another kernel has to do it.
+std::optional<Plan> plan_depthwise(
+    const Conv1dProblem& p,
+    DType dtype,
+    View source,
+    int64_t source_length,
+    int64_t out_length,
+    bool channels_last,
+    const Device& device);
 void launch_depthwise_rows(
     const Plan& plan, const Depthwise& a, DType dtype, const void* w, const void* bias, Stream stream);
 void launch_depthwise_channels(

@@ -151,7 +151,9 @@ class ToomCookCall {
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
           result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
-          result_(call.kernels_.correlate_rows * result_row_) {
+          channels_together_(plan_.phases == 1 || call.out_.stride_l != 1),
+          tiles_written_(call.out_.stride_l == 1 ? 1 : tiles_transposed()),
+          result_(tiles_written_ * call.kernels_.correlate_rows * result_row_) {
       for (int64_t g = 0; g < plan_.tap_groups; ++g)
         for (int64_t j = 0; j < plan_.source_phases; ++j) offsets_.push_back(j * row_ + g * plan_.dilation);
     }
@@ -171,8 +173,8 @@ class ToomCookCall {
             multiply(
                 tile, point, weights + (tile - first) * call_.tile_weights_ + point * call_.point_,
                 products(tile - first));
-        for (int64_t tile = first; tile < last; ++tile)
-          for (int64_t n = 0; n < samples_; ++n) write(tile, n, products(tile - first));
+        for (int64_t tile = first; tile < last; tile += tiles_written_)
+          for (int64_t n = 0; n < samples_; ++n) write(tile, std::min(tiles_written_, last - tile), n, tile - first);
       }
     }
 
@@ -182,6 +184,13 @@ class ToomCookCall {
         ToomCookSource<E>{plan_, call_.kernels_, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels, c_.channels,
                           q0_,   q_len_}
             .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
+    }
+
+    // Row tiles that are transposed together: of so many rows that both sides are whole cache lines, as far as they fit the L2 cache.
+    int64_t tiles_transposed() const {
+      constexpr int64_t kRows = 16, kBytes = 256 << 10;
+      const int64_t rows = call_.kernels_.correlate_rows, fitting = kBytes / (rows * result_row_ * int64_t(sizeof(T)));
+      return std::clamp<int64_t>(ceil_div(kRows * plan_.phases, rows), 1, std::clamp<int64_t>(fitting, 1, held_));
     }
 
     T* products(int64_t held) const {
@@ -205,16 +214,28 @@ class ToomCookCall {
       }
     }
 
-    // The results of a row tile in sample n.
-    void write(int64_t tile, int64_t n, const T* products) const {
-      const int64_t rows = row_count(tile);
+    // The results of `tiles` row tiles from `tile` on in sample n; `held` are their products.
+    void write(int64_t tile, int64_t tiles, int64_t n, int64_t held) const {
+      const int64_t row0 = plan_.row_begin(tile), rows = plan_.row_begin(tile + tiles) - row0;
+      for (int64_t t = 0; t < tiles; ++t)
+        transform_result(
+            tile + t, n, products(held + t), result_.data() + (plan_.row_begin(tile + t) - row0) * result_row_);
+      const int64_t phases = plan_.phases;
+      for (int64_t r = 0; r < (channels_together_ ? std::min(phases, rows) : rows);) {
+        const int64_t phase = (row0 + r) % phases;
+        const int64_t count = channels_together_ ? ceil_div(rows - r, phases) : std::min(phases - phase, rows - r);
+        write_rows(n, group_ * c_.rows + (row0 + r) / phases, phase, result_.data() + r * result_row_, count);
+        r += channels_together_ ? 1 : count;
+      }
+    }
+
+    void transform_result(int64_t tile, int64_t n, const T* products, T* result) const {
+      const int64_t rows = row_count(tile), row0 = plan_.row_begin(tile);
       int64_t offsets[2 * kToomCookOutputs];
       for (int64_t a = 0; a < plan_.points; ++a) offsets[a] = a * rows * row_;
-      const int64_t row0 = plan_.row_begin(tile);
-      for (int64_t r = 0; r < rows; ++r) {
+      for (int64_t r = 0; r < rows; ++r, result += result_row_) {
         const T init = call_.has_inits_ ? call_.inits_[group_ * c_.rows + (row0 + r) / plan_.phases] : T(0);
         const T* from = products + r * row_ + n * sample_;
-        T* result = result_.data() + r * result_row_;
         const auto transform = call_.kernels_.transform_result[plan_.taps];
         if (plan_.runs_fill(call_.kernels_.lanes)) {
           transform(
@@ -224,21 +245,16 @@ class ToomCookCall {
           call_.kernels_.join({places_.data(), place_row_, result, q_len_, plan_.dilation});
         }
       }
-      // Rows that are written together: all of them, or phases of one channel.
-      for (int64_t r = 0; r < rows;) {
-        const int64_t channel = (row0 + r) / plan_.phases, phase = (row0 + r) % plan_.phases;
-        const int64_t count = plan_.phases == 1 ? rows : std::min(plan_.phases - phase, rows - r);
-        write_rows(n, group_ * c_.rows + channel, phase, result_.data() + r * result_row_, count);
-        r += count;
-      }
     }
 
-    // Positions q of `count` rows from (channel, phase) on: together as far as all of them lie inside the result.
+    // Positions q of `count` rows from (channel, phase) on, together as far as all of them lie inside the result: rows of channels
+    // that follow each other, or of phases.
     void write_rows(int64_t n, int64_t channel, int64_t phase, const T* rows, int64_t count) const {
       const MutableView& out = call_.out_;
       const int64_t phases = plan_.phases, length = q_len_ * plan_.positions();
       const int64_t first = plan_.begin + q0_ * plan_.positions() * phases + phase;
-      const int64_t last_phase = phases == 1 ? 0 : count - 1;
+      const int64_t from_row = channels_together_ ? phases * result_row_ : result_row_;
+      const int64_t last_phase = channels_together_ ? 0 : count - 1;
       const auto from_position = [&](int64_t position) {
         return std::clamp<int64_t>(ceil_div(position, phases), 0, length);
       };
@@ -248,8 +264,8 @@ class ToomCookCall {
         E* to = static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c +
                 (first + row + begin * phases) * out.stride_l;
         call_.copy_.out(
-            {to, phases == 1 ? out.stride_c : out.stride_l, phases * out.stride_l, rows + row * result_row_ + begin,
-             result_row_, 1, row_count, end - begin});
+            {to, channels_together_ ? out.stride_c : out.stride_l, phases * out.stride_l, rows + row * from_row + begin,
+             from_row, 1, row_count, end - begin});
       };
       const int64_t begin = begin_of(0), end = std::max(begin, end_of(last_phase));
       copy(0, count, begin, end);
@@ -259,7 +275,8 @@ class ToomCookCall {
       }
       for (int64_t row = 0; row < count && call_.ends_length_; ++row)
         keep_ends(
-            n, phases == 1 ? channel + row : channel, phases == 1 ? first : first + row, rows + row * result_row_);
+            n, channels_together_ ? channel + row : channel, channels_together_ ? first : first + row,
+            rows + row * from_row);
     }
 
     // Of a row that starts at position `first`.
@@ -286,6 +303,8 @@ class ToomCookCall {
     const int64_t place_row_;
     const Scratch<T> places_;
     const int64_t result_row_;
+    const bool channels_together_;  // rows that are written together are those of one phase, not of one channel
+    const int64_t tiles_written_;
     const Scratch<T> result_;
     std::vector<int64_t> offsets_;  // of (tap group, j)
   };

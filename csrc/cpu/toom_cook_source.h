@@ -36,7 +36,8 @@ struct ToomCookSource {
   void transform(T* to, int64_t row, int64_t point) const {
     const int64_t positions = form.source_positions(q_len), columns = form.sample_columns(q_len);
     const PanelLayout layout(form.source, positions, kernels.lanes);
-    const int64_t most = std::clamp<int64_t>(kPanelBytes / (layout.row * int64_t(sizeof(T))), 1, channels);
+    const int64_t least = source.stride_l == 1 ? 1 : std::min(kChannelsTransposed, channels);
+    const int64_t most = std::clamp<int64_t>(kPanelBytes / (layout.row * int64_t(sizeof(T))), least, channels);
     const Scratch<T> panel(most * layout.row + kToomCookOutputs * kVectorRoom);
     const int64_t place_row = padded_row(positions / kToomCookOutputs);
     const Scratch<T> places(kToomCookOutputs * place_row);
@@ -67,8 +68,8 @@ struct ToomCookSource {
   }
 
  private:
-  // A panel that stays in the L1 cache on its way into the transform.
-  static constexpr int64_t kPanelBytes = 16 << 10;
+  // A panel that stays in the L1 cache on its way into the transform; of channels that are neighbours, whole cache lines.
+  static constexpr int64_t kPanelBytes = 16 << 10, kChannelsTransposed = 16;
 };
 
 }  // namespace torch_conv1d::cpu

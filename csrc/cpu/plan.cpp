@@ -59,8 +59,8 @@ constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
 // Sums of an item that meet several blocks.
 constexpr int64_t kOuterSumBytes = 2 << 20;
-// What an item of transformed operands may take.
-constexpr int64_t kTransformedBytes = 13 << 18;
+// What an item of transformed operands may take, and together with the sums of all parts.
+constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
 // Positions, times taps of the filtering, from which the products saved outweigh the transformation of the sums.
 constexpr int64_t kTransformedSum = 256;
 // A small result is summed in up to kParts parts, so that threads have something to share.
@@ -463,7 +463,8 @@ GradWeightPlan plan_grad_weight(
     int64_t ci_parts = 1, co_parts = 1;
     plan.ci_block = p.c_in_per_group();
     plan.co_block = p.c_out_per_group();
-    while (bytes() > kTransformedBytes && plan.ci_block + plan.co_block > 2) {
+    const int64_t parts = r.parts > 1 ? r.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes : 0;
+    while (bytes() > std::min(kTransformedBytes, kTransformedCall - parts) && plan.ci_block + plan.co_block > 2) {
       if (one_block || plan.co_block == 1 || (plan.ci_block > 1 && plan.ci_block * p.stride > plan.co_block))
         plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
       else

@@ -1,64 +1,59 @@
 #include "scratch.h"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <new>
-#include <vector>
 
 namespace torch_conv1d::cpu {
 namespace {
 
-constexpr std::align_val_t kAlignment{64};
-constexpr size_t kKeptBytes = size_t(4) << 20;
-constexpr size_t kKeptBuffers = 8;
+constexpr size_t kAlignment = 64;
+// Addresses of a thread's stack: pages of it that no call has used are no memory. What a call may take stays with the thread, what
+// another had beyond that is given back when it ends.
+constexpr size_t kStackBytes = size_t(16) << 20, kKeptBytes = size_t(4) << 20;
 
-struct Buffer {
-  void* data;
-  size_t capacity;
-};
+struct Stack {
+  char* data = nullptr;
+  size_t used = 0, most = 0;
 
-struct Pool {
-  std::vector<Buffer> free;
-  size_t bytes = 0, used = 0;  // of the free ones, and of those that are not
-  ~Pool() {
-    while (!free.empty()) drop(free.end() - 1);
+  ~Stack() {
+    if (data) munmap(data, kStackBytes);
   }
-  void drop(std::vector<Buffer>::iterator buffer) {
-    ::operator delete(buffer->data, kAlignment);
-    bytes -= buffer->capacity;
-    free.erase(buffer);
+  char* take(size_t bytes) {
+    if (!data) {
+      constexpr int kFlags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+      void* const mapped = mmap(nullptr, kStackBytes, PROT_READ | PROT_WRITE, kFlags, -1, 0);
+      if (mapped == MAP_FAILED) throw std::bad_alloc();
+      data = static_cast<char*>(mapped);
+    }
+    used += bytes;
+    most = std::max(most, used);
+    return data + used - bytes;
   }
+  void give_back(size_t bytes) {
+    used -= bytes;
+    if (used == 0 && most > kKeptBytes) {
+      madvise(data + kKeptBytes, most - kKeptBytes, MADV_DONTNEED);
+      most = 0;
+    }
+  }
+  bool holds(const void* piece) const { return piece >= data && piece < data + kStackBytes; }
 };
-thread_local Pool pool;
+thread_local Stack stack;
 
 }  // namespace
 
-ScratchMemory::ScratchMemory(size_t bytes) : capacity_(std::max<size_t>(bytes, 64)) {
-  auto best = pool.free.end();
-  for (auto it = pool.free.begin(); it != pool.free.end(); ++it)
-    if (it->capacity >= capacity_ && (best == pool.free.end() || it->capacity < best->capacity)) best = it;
-  pool.used += capacity_;
-  if (best == pool.free.end()) {
-    // What is kept may not add to what a call needs.
-    while (!pool.free.empty() && pool.used + pool.bytes > kKeptBytes) pool.drop(pool.free.end() - 1);
-    data_ = ::operator new(capacity_, kAlignment);
-    return;
-  }
-  data_ = best->data;
-  pool.used += best->capacity - capacity_;
-  capacity_ = best->capacity;
-  pool.bytes -= capacity_;
-  pool.free.erase(best);
+ScratchMemory::ScratchMemory(size_t bytes) : bytes_(bytes / kAlignment * kAlignment + kAlignment) {
+  const bool fits = bytes_ <= kStackBytes - stack.used;
+  data_ = fits ? stack.take(bytes_) : ::operator new(bytes_, std::align_val_t{kAlignment});
 }
 
 ScratchMemory::~ScratchMemory() {
-  pool.used -= capacity_;
-  pool.free.push_back({data_, capacity_});
-  pool.bytes += capacity_;
-  if (pool.bytes > kKeptBytes)
-    pool.drop(pool.free.end() - 1);
-  else if (pool.free.size() > kKeptBuffers)  // small ones are the cheapest to get again
-    pool.drop(std::min_element(
-        pool.free.begin(), pool.free.end(), [](const Buffer& a, const Buffer& b) { return a.capacity < b.capacity; }));
+  if (stack.holds(data_))
+    stack.give_back(bytes_);
+  else
+    ::operator delete(data_, std::align_val_t{kAlignment});
 }
 
 }  // namespace torch_conv1d::cpu

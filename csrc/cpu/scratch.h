@@ -1,6 +1,5 @@
-// Working memory of a call: uninitialised, aligned to a cache line, recycled by the thread that used it.
-//
-// A thread keeps at most kKeptBuffers buffers, and kKeptBytes together with what it uses, whatever lengths it has seen.
+// Working memory of a call: uninitialised, aligned to a cache line, on a stack that each thread keeps. What is taken last is given
+// back first, so the stack never holds more than the call that needed most, whatever lengths it has seen.
 #pragma once
 
 #include <cstddef>
@@ -18,7 +17,7 @@ class ScratchMemory {
 
  private:
   void* data_;
-  size_t capacity_;
+  size_t bytes_;
 };
 
 // `count` elements of T.

@@ -19,7 +19,7 @@ thread_local bool in_parallel_region = false;
 
 int thread_count = 1;
 
-ScratchMemory::ScratchMemory(size_t bytes) : data_(::operator new(bytes, kAlignment)), capacity_(bytes) {
+ScratchMemory::ScratchMemory(size_t bytes) : data_(::operator new(bytes, kAlignment)), bytes_(bytes) {
   std::memset(data_, kPoison, capacity_);
 }
 ScratchMemory::~ScratchMemory() { ::operator delete(data_, kAlignment); }

@@ -19,28 +19,43 @@ inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
   return distance + (a.taps ? a.offset[0] : 0);
 }
 
-// A row of a tile, from element `at` of the result on.
-template <class T, int Vectors>
-inline __attribute__((always_inline)) void store_sums(
-    const CorrelateArgs<T>& a, int64_t at, const Vector<T> (&sum)[Vectors]) {
-  if constexpr (sizeof(T) == sizeof(float)) {
-    const auto store_narrow = [&](auto* to) __attribute__((always_inline)) {
-      UNROLL for (int v = 0; v + 1 < Vectors; v += 2)
-        store_rounded<VECTOR_BYTES>(to + v * kLanes<T>, sum[v], sum[v + 1]);
-      if constexpr (Vectors % 2) store_rounded<VECTOR_BYTES>(to + (Vectors - 1) * kLanes<T>, sum[Vectors - 1]);
-    };
-    if (a.out_type == DType::bfloat16) return store_narrow(static_cast<BFloat16*>(a.out) + at);
-    if (a.out_type == DType::float16) return store_narrow(static_cast<Float16*>(a.out) + at);
+// Where sums go. A copy of what the arguments say: they would be read again after every store.
+template <class T>
+struct SumsOut {
+  explicit SumsOut(const CorrelateArgs<T>& a) : out(a.out), row(a.out_row), type(a.out_type) {}
+
+  void* const out;
+  const int64_t row;
+  const DType type;
+
+  // A tile, from element `at` of the first row on.
+  template <int Rows, int Vectors>
+  inline __attribute__((always_inline)) void store_tile(int64_t at, const Vector<T> (&sum)[Rows][Vectors]) const {
+    if constexpr (sizeof(T) == sizeof(float)) {
+      const auto store_narrow = [&](auto* to) __attribute__((always_inline)) {
+        UNROLL for (int r = 0; r < Rows; ++r) {
+          UNROLL for (int v = 0; v + 1 < Vectors; v += 2)
+            store_rounded<VECTOR_BYTES>(to + r * row + v * kLanes<T>, sum[r][v], sum[r][v + 1]);
+          if constexpr (Vectors % 2)
+            store_rounded<VECTOR_BYTES>(to + r * row + (Vectors - 1) * kLanes<T>, sum[r][Vectors - 1]);
+        }
+      };
+      if (type == DType::bfloat16) return store_narrow(static_cast<BFloat16*>(out) + at);
+      if (type == DType::float16) return store_narrow(static_cast<Float16*>(out) + at);
+    }
+    UNROLL for (int r = 0; r < Rows; ++r) {
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        store(static_cast<T*>(out) + at + r * row + v * kLanes<T>, sum[r][v]);
+    }
   }
-  UNROLL for (int v = 0; v < Vectors; ++v)
-    store(static_cast<T*>(a.out) + at + v * kLanes<T>, sum[v]);
-}
+};
 
 // Packed: w is [channel][tap][row]. Otherwise it is where the caller of conv1d stored it.
 template <class T, int Rows, int Vectors, bool Packed>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   const int64_t ahead = prefetch_distance(a, kWidth);
+  const SumsOut<T> out(a);
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
     const T* out = static_cast<const T*>(a.out) + tile * kWidth;  // unless it is narrow
     Vector<T> sum[Rows][Vectors];
@@ -90,8 +105,7 @@ void correlate(const CorrelateArgs<T>& a) {
         }
       }
     }
-    UNROLL for (int r = 0; r < Rows; ++r)
-      store_sums<T, Vectors>(a, tile * kWidth + r * a.out_row, sum[r]);
+    out.store_tile(tile * kWidth, sum);
   }
 }
 

@@ -16,7 +16,7 @@ template <class T, int Vectors, int Step>
 struct FirTile {
   static constexpr int kShift = int(kFirShift<T>), kBlocks = kShift / kLanes<T>;
 
-  Vector<T> sum[Vectors];
+  Vector<T> sum[1][Vectors];
 
   // Taps 0, kShift, 2 * kShift, ...: Shared of them.
   template <int Shared>
@@ -27,7 +27,7 @@ struct FirTile {
     if constexpr (Step == 0 || Shared == 1) {
       UNROLL for (int m = 0; m < Shared; ++m) {
         UNROLL for (int v = 0; v < Vectors; ++v)
-          sum[v] += weight[m] * load<Vector<T>>(x + offset[m * kShift] + v * kLanes<T>);
+          sum[0][v] += weight[m] * load<Vector<T>>(x + offset[m * kShift] + v * kLanes<T>);
       }
     } else {
       UNROLL for (int i = 0; i < Vectors + (Shared - 1) * kBlocks; ++i) {
@@ -35,7 +35,7 @@ struct FirTile {
         keep_in_register(at_i);
         UNROLL for (int m = 0; m < Shared; ++m) {
           const int v = i - m * kBlocks;
-          if (v >= 0 && v < Vectors) sum[Step < 0 ? Vectors - 1 - v : v] += weight[m] * at_i;
+          if (v >= 0 && v < Vectors) sum[0][Step < 0 ? Vectors - 1 - v : v] += weight[m] * at_i;
         }
       }
     }
@@ -59,11 +59,12 @@ void fir(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   constexpr int64_t kChunk = kFirShared * kFirShift<T>;
   const int64_t ahead = prefetch_distance(a, kWidth);
+  const SumsOut<T> out(a);
   const Vector<T> init = a.init ? broadcast(*a.init) : Vector<T>{};
   for (int64_t i = 0; i < a.tiles; ++i) {
     FirTile<T, Vectors, Step> tile;
     UNROLL for (int v = 0; v < Vectors; ++v)
-      tile.sum[v] = init;
+      tile.sum[0][v] = init;
     const T* w = a.w;
     const T* x = a.x + i * kWidth;
     for (int64_t c = 0; c < a.channels; ++c, x += a.x_row, w += a.taps) {
@@ -72,7 +73,7 @@ void fir(const CorrelateArgs<T>& a) {
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
     }
-    store_sums<T, Vectors>(a, i * kWidth, tile.sum);
+    out.store_tile(i * kWidth, tile.sum);
   }
 }
 

@@ -57,12 +57,12 @@ void correlate(const CorrelateArgs<T>& a) {
   const int64_t ahead = prefetch_distance(a, kWidth);
   const SumsOut<T> out(a);
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
-    const T* out = static_cast<const T*>(a.out) + tile * kWidth;  // unless it is narrow
+    const T* before = static_cast<const T*>(a.out) + tile * kWidth;  // of this type, if sums go on
     Vector<T> sum[Rows][Vectors];
     UNROLL for (int r = 0; r < Rows; ++r) {
       const Vector<T> init = a.init ? broadcast(a.init[r]) : Vector<T>{};
       UNROLL for (int v = 0; v < Vectors; ++v)
-        sum[r][v] = a.goes_on ? load<Vector<T>>(out + r * a.out_row + v * kLanes<T>) : init;
+        sum[r][v] = a.goes_on ? load<Vector<T>>(before + r * a.out_row + v * kLanes<T>) : init;
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;

@@ -56,6 +56,7 @@ void run_correlation(
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
     const auto driver = uses_fft(c, algorithm)                                                   ? fft_filter
                         : uses_toom_cook(c, algorithm)                                           ? toom_cook
+                        : taps_are_rows(c)                                                       ? tap_rows
                         : lanes_are_channels(c, sizeof(T), data)                                 ? filter_channels
                         : lanes_are_rows(c, sizeof(T)) || lanes_are_stored_weights(c, sizeof(T)) ? correlate_thin
                         : lanes_are_innermost_rows(c, sizeof(T), data, machine)                  ? correlate_innermost

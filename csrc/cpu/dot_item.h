@@ -17,6 +17,9 @@ template <class E>
 class DotItem {
   using T = SumOf<E>;
 
+  // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
+  static constexpr int64_t kResident = 4096 / sizeof(T);
+
  public:
   DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
       : call_(call),
@@ -24,7 +27,8 @@ class DotItem {
         rows_(b_.groups * b_.co_count),
         x_(b_.groups * b_.ci_count * call.layout.row),
         g_row_(call.layout.padded(call.plan.panel_length)),
-        g_(rows_ * g_row_),
+        g_rows_(b_.groups > 1 ? rows_ : std::min(rows_, call.plan.g_block)),
+        g_(g_rows_ * g_row_),
         weights_(b_.ci_count * call.c.taps),
         sums_(rows_ * (weights_ + b_.has_bias) * kDotLanes<T>),
         bias_sums_(sums_.data() + rows_ * weights_ * kDotLanes<T>) {}
@@ -65,49 +69,79 @@ class DotItem {
         pack_panel<E>(
             call_.c, call_.layout, call_.copy, x, n, channel + group * call_.c.channels, b_.ci_count, span.q0,
             span.q_len, x_.data() + group * x_group);
-    int64_t done = 0;
-    if constexpr (std::is_same_v<E, T>) {
+    if constexpr (std::is_same_v<E, T>)
       if (!span.packed) {
         x_rows = static_cast<const T*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0;
         x_group = call_.c.channels * x.stride_c;
       }
+    for (int64_t row = 0; row < rows_; row += g_rows_, g_source += g_rows_ * g.stride_c) {
+      const int64_t rows = std::min(g_rows_, rows_ - row);
+      int64_t done = 0;
       // Where grad_y has more rows than x, its whole vectors are read where they are.
-      if (!span.packed || (g.stride_l == 1 && rows_ > b_.groups * b_.ci_count)) {
-        done = span.q_len / kDotLanes<T> * kDotLanes<T>;
-        if (done) add_rows(x_rows, x_group, offsets, g_source, g.stride_c, done);
+      if constexpr (std::is_same_v<E, T>)
+        if (!span.packed || (g.stride_l == 1 && rows_ > b_.groups * b_.ci_count)) {
+          done = span.q_len / kDotLanes<T> * kDotLanes<T>;
+          if (done) add_rows(x_rows, x_group, offsets, row, rows, g_source, g.stride_c, done);
+        }
+      if (const int64_t left = span.q_len - done) {
+        call_.copy.in({g_.data(), g_row_, 1, g_source + done * g.stride_l, g.stride_c, g.stride_l, rows, left});
+        add_rows(x_rows + done, x_group, offsets, row, rows, g_.data(), g_row_, left);
       }
-    }
-    if (const int64_t left = span.q_len - done) {
-      call_.copy.in({g_.data(), g_row_, 1, g_source + done * g.stride_l, g.stride_c, g.stride_l, rows_, left});
-      add_rows(x_rows + done, x_group, offsets, g_.data(), g_row_, left);
     }
   }
 
+  // Rows [first, first + rows) of the item: of a single group, or of all of its groups.
   void add_rows(
-      const T* x, int64_t x_group, const std::vector<int64_t>& offsets, const T* g, int64_t g_row, int64_t length)
-      const {
-    const auto& kernels = call_.kernels;
+      const T* x,
+      int64_t x_group,
+      const std::vector<int64_t>& offsets,
+      int64_t first,
+      int64_t rows,
+      const T* g,
+      int64_t g_row,
+      int64_t length) const {
     const bool is_fir = b_.co_count == 1 && b_.ci_count == 1 && call_.c.unit_step() == 1;
-    for (int64_t row = 0; row < rows_ && weights_; row += b_.co_count, x += x_group)
+    const int64_t step = std::min(b_.co_count, rows);
+    for (int64_t row = 0; row < rows; row += step, x += x_group, g += step * g_row)
       if (is_fir)
-        add_fir(x + offsets[0], g + row * g_row, length, &sums_[row * weights_ * kDotLanes<T>]);
+        add_fir(x + offsets[0], g, length, &sums_[(first + row) * weights_ * kDotLanes<T>]);
       else
-        add_group(x, offsets, g + row * g_row, g_row, length, &sums_[row * weights_ * kDotLanes<T>]);
-    for (int64_t row = 0; b_.has_bias && row < rows_; row += kernels.row_sums_rows)
-      kernels.row_sums[std::min(kernels.row_sums_rows, rows_ - row)](
-          {g + row * g_row, g_row, length, bias_sums_ + row * kDotLanes<T>});
+        add_group(x, offsets, first + row, step, g, g_row, length);
+    if (is_fir) add_bias(first, rows, g - rows * g_row, g_row, length);
   }
 
   void add_group(
-      const T* x, const std::vector<int64_t>& offsets, const T* g, int64_t g_row, int64_t length, T* sums) const {
+      const T* x,
+      const std::vector<int64_t>& offsets,
+      int64_t first,
+      int64_t count,
+      const T* g,
+      int64_t g_row,
+      int64_t length) const {
     const auto& kernels = call_.kernels;
-    for (int64_t co = 0; co < b_.co_count; co += kernels.dot_rows) {
-      const int64_t rows = std::min(kernels.dot_rows, b_.co_count - co);
-      for (int64_t j = 0; j < weights_; j += kernels.dot_taps[rows])
-        kernels.dot[rows][std::min(kernels.dot_taps[rows], weights_ - j)](
-            {x, offsets.data() + j, g + co * g_row, g_row, length, sums + (co * weights_ + j) * kDotLanes<T>,
-             weights_});
+    for (int64_t row = 0; row < count; row += kernels.dot_rows, g += kernels.dot_rows * g_row) {
+      const int64_t rows = std::min(kernels.dot_rows, count - row);
+      const int64_t tiles = ceil_div(weights_, kernels.dot_taps[rows]);
+      for (int64_t i = 0; i < length; i += kResident) {
+        // Each tile of taps has a share of what comes next fetched: of the same rows, or of those that follow.
+        const int64_t positions = std::min(kResident, length - i);
+        const int64_t ahead = i + kResident < length ? kResident : kernels.dot_rows * g_row - i;
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+          const int64_t j = tile * weights_ / tiles;
+          kernels.dot[rows][(tile + 1) * weights_ / tiles - j](
+              {x + i, offsets.data() + j, g + i, g_row, positions,
+               &sums_[((first + row) * weights_ + j) * kDotLanes<T>], weights_, ahead, tile, tiles});
+        }
+        add_bias(first + row, rows, g + i, g_row, positions);
+      }
     }
+  }
+
+  void add_bias(int64_t first, int64_t count, const T* g, int64_t g_row, int64_t length) const {
+    const auto& kernels = call_.kernels;
+    for (int64_t row = 0; b_.has_bias && row < count; row += kernels.row_sums_rows)
+      kernels.row_sums[std::min(kernels.row_sums_rows, count - row)](
+          {g + row * g_row, g_row, length, bias_sums_ + (first + row) * kDotLanes<T>});
   }
 
   // Taps kDotLanes apart share their loads, as many as a tile takes; of the last ones, one less may exist.
@@ -148,7 +182,7 @@ class DotItem {
   const GradWeightBlock<E> b_;
   const int64_t rows_;  // output channels of all groups of the item
   const Scratch<T> x_;
-  const int64_t g_row_;
+  const int64_t g_row_, g_rows_;  // that are packed at a time
   const Scratch<T> g_;
   const int64_t weights_;  // of an output channel
   const Scratch<T> sums_;

@@ -56,6 +56,17 @@ void explain_correlation(
     explain_toom_cook(out, name, c, sum_bytes, machine);
     return;
   }
+  if (taps_are_rows(c)) {
+    const TapRowsPlan plan = plan_tap_rows(c, sum_bytes, data, machine);
+    const int64_t taps = plan.tiles[0].taps;
+    out << name << ".algorithm: taps as rows\n"
+        << name << ".tile: " << taps << " taps x " << machine.correlate_vectors[taps] * machine.lanes << " positions\n"
+        << name << ".blocks: n " << plan.panel.width << ", positions " << plan.q_block * c.phases << ", channels "
+        << plan.channel_block << "\n"
+        << name << ".reason: one row a group, and " << c.channels
+        << " channels outweigh adding up the sums of each tap\n";
+    return;
+  }
   if (lanes_are_channels(c, sum_bytes, data)) {
     const ChannelsPlan plan = plan_channels(c, sum_bytes, machine);
     out << name << ".algorithm: channels\n"

@@ -16,6 +16,7 @@ namespace torch_conv1d::cpu {
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
 // or, for weights that are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
 // Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
+// Chains that go on start at what `out` holds instead: the channels of a sum may come in several calls.
 template <class T>
 struct CorrelateArgs {
   const T* x;
@@ -30,6 +31,7 @@ struct CorrelateArgs {
   int64_t tiles;
   DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
+  bool goes_on = false;
   // Meanwhile, what is read later is fetched into the L2 cache: in step s = next_step + i < next_steps, by every next_every-th channel
   // c from s % next_every on, the cache line at next + c * next_row + s / next_every * 64, in bytes.
   const char* next = nullptr;
@@ -162,6 +164,8 @@ struct DotArgs {
   int64_t length;
   T* sum;
   int64_t sum_row;
+  // Prefetches rows ahead_row, ahead_row + ahead_step, ... of g, so many elements ahead.
+  int64_t ahead, ahead_row, ahead_step;
 };
 
 // for t < taps, m < shared, i < length:
@@ -260,7 +264,7 @@ struct ArithmeticKernels {
 
   int64_t lanes;  // elements of a vector
 
-  // correlate[rows][vectors], 2 <= rows <= correlate_rows; fir[step + 1][vectors] for one row.
+  // correlate[rows][vectors], 1 <= rows <= correlate_rows; fir[step + 1][vectors] for one row in its own order.
   // 1 <= vectors <= correlate_vectors[rows].
   int64_t correlate_rows;
   int64_t correlate_vectors[kMaxRows + 1];

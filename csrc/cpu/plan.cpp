@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <numeric>
 
 #include "../division.h"
 #include "toom_cook.h"
@@ -34,14 +35,22 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 constexpr int64_t kPassedVectors = 16;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
+// Taps as rows. As many positions of a channel at a time as memory delivers at full speed, of as many channels as fill a quarter
+// of the L2 cache.
+constexpr int64_t kTapRowsPositions = 4096, kTapRowsPanel = 256 << 10;
+// The sums of a tap are stored and loaded once for each position, which takes as long as products of a few channels. The weights
+// are packed at once.
+constexpr int64_t kTapRowsChannels = 16, kMostTapWeights = 1 << 19;
+
 // Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
 constexpr int64_t kChannelPositions = 256;
 // Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
 constexpr int64_t kChannelSpan = 2048;
 
 // grad_weight. From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
-// each of them, and rows this long, transposing grad_y would cost more than keeping a vector of sums for each weight.
-constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
+// each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight, which for the
+// four rows of a tile are up to 16 KiB of the L1 cache.
+constexpr int64_t kOuterChannels = 8, kDotWeights = 64, kDotLength = 256;
 // Up to this many positions in all, the sums outweigh what is summed, and are stored as they are made.
 constexpr int64_t kFewSums = 8;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
@@ -255,6 +264,68 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
   return plan;
 }
 
+bool taps_are_rows(const Correlation& c) {
+  return c.rows == 1 && c.channels >= kTapRowsChannels && c.taps > 1 && c.source_stride == 1 &&
+         c.groups * c.channels * c.taps <= kMostTapWeights && c.fold_left + c.fold_right == 0;
+}
+
+TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  TapRowsPlan plan;
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total(), lanes = machine.lanes;
+  const int64_t width = samples_together(c, sum_bytes, machine, lanes, threads);
+  plan.direct = width == 1 && data.unit_stride && data.sum_type && c.source_padding == PaddingMode::zeros;
+
+  // The sums of all taps leave half of the L2 cache to the channels.
+  const int64_t fitting = machine.l2_bytes / 2 / ((c.taps + c.phases) * sum_bytes);
+  const int64_t most =
+      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions : kTransposedPositions);
+  int64_t parts = width > 1 ? 1 : std::max<int64_t>(ceil_div(q_total, most), 1);
+  const auto shares = [&] { return ceil_div(c.n, width) * c.groups * parts; };
+  while (!shared_evenly(shares(), threads) && width == 1 && q_total / parts >= 16 * lanes) ++parts;
+  plan.q_block = width > 1 ? q_total : ceil_div(ceil_div(q_total, parts), lanes) * lanes;
+
+  plan.taps = PanelLayout(c, plan.q_block, lanes);
+  std::vector<int64_t> by_offset(size_t(c.taps));
+  std::iota(by_offset.begin(), by_offset.end(), 0);
+  const auto offset = [&](int64_t i) { return plan.taps.tap_offset[size_t(by_offset[size_t(i)])]; };
+  std::stable_sort(by_offset.begin(), by_offset.end(), [&](int64_t a, int64_t b) {
+    return plan.taps.tap_offset[size_t(a)] < plan.taps.tap_offset[size_t(b)];
+  });
+  // A tile reads from its first tap to its last, and so is cut where the way to the next tap is long.
+  const int64_t unit = plan.direct ? lanes : 1;
+  int64_t most_extra = 0;
+  for (int64_t begin = 0, end; begin < c.taps; begin = end) {
+    for (end = begin + 1; end < c.taps && 8 * (offset(end) - offset(end - 1)) <= plan.q_block;) ++end;
+    const int64_t tiles = ceil_div(end - begin, machine.correlate_rows);
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t first = begin + i * (end - begin) / tiles, after = begin + (i + 1) * (end - begin) / tiles;
+      const int64_t from = floor_div(offset(first), unit) * unit, extra = offset(after - 1) - from;
+      plan.tiles.push_back({first, after - first, from, extra});
+      most_extra = std::max(most_extra, extra);
+    }
+  }
+  plan.first_offset = plan.tiles[0].begin;
+
+  plan.one_tap = c;
+  plan.one_tap.taps = plan.one_tap.phases = 1;
+  plan.one_tap.first = 0;
+  int64_t read = plan.q_block + c.last_offset() - c.first_offset();
+  if (c.source_padding == PaddingMode::zeros) read = std::min(read, c.source_length);
+  plan.channel_block =
+      std::clamp<int64_t>(kTapRowsPanel / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1, c.channels);
+  plan.panel = PanelLayout(plan.one_tap, plan.direct ? lanes : read, lanes, width);
+  plan.z_row = plan.panel.padded(plan.q_block + most_extra) + lanes;
+  if (plan.z_row % 512 == 0) plan.z_row += PanelLayout::kAlignment;
+  plan.z_at.resize(size_t(c.taps));
+  for (const TapTile& tile : plan.tiles)
+    for (int64_t i = tile.first; i < tile.first + tile.taps; ++i) {
+      plan.order.push_back(plan.taps.tap_order[size_t(by_offset[size_t(i)])]);
+      plan.z_at[size_t(by_offset[size_t(i)])] = i * plan.z_row + (offset(i) - tile.begin) * width;
+    }
+  return plan;
+}
+
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
   // Of several channels with few taps each, the weights before or after those of a row are read with them.
   const bool neighbours = c.w_channel == c.taps ? c.channels * c.taps * sum_bytes >= 16 : c.channels > 1;
@@ -369,7 +440,11 @@ GradWeightPlan plan_grad_weight(
   if (dot) {
     const int64_t weight_bytes = p.kernel_size * sum_lanes * sum_bytes;  // of one row of x and one of grad_y
     plan.ci_block = fit(std::max(x_bytes, weight_bytes), p.c_in_per_group());
-    plan.co_block = fit(std::max(g_bytes, plan.ci_block * weight_bytes), p.c_out_per_group());
+    // Sums are met once a block, and so may be as many as fit the whole cache; grad_y passes by.
+    const int64_t co_parts =
+        std::max<int64_t>(ceil_div(p.c_out_per_group(), fit(plan.ci_block * weight_bytes / 4, p.c_out_per_group())), 1);
+    plan.co_block = ceil_div(p.c_out_per_group(), co_parts);
+    plan.g_block = fit(g_bytes, plan.co_block);
     if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);

@@ -79,6 +79,33 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
 inline int64_t innermost_row(int64_t channels) {
   return channels % 512 ? channels : channels + PanelLayout::kAlignment;
 }
+// Whether a group has one row and so many channels that its taps are rows (tap_rows.cpp). Sums depend on it, so it depends on the
+// layer alone.
+bool taps_are_rows(const Correlation& c);
+
+// Taps that share their loads: tile.taps of them, in the order of their offsets. They read what is `begin` positions from those of
+// the result, and `extra` more than one tap does.
+struct TapTile {
+  int64_t first, taps;
+  int64_t begin, extra;
+};
+
+// An item of work covers panel.width samples, side by side, of one group, at q_block positions (of every phase).
+struct TapRowsPlan {
+  int64_t q_block, channel_block;
+  bool worth_threads;
+  bool direct;                 // the source is read where it is, in vectors that begin at multiples of them
+  PanelLayout taps;            // by phase
+  std::vector<int64_t> order;  // by offset
+  std::vector<TapTile> tiles;
+  int64_t first_offset;       // of the first tile
+  int64_t z_row;              // from the sums of one tap to those of the next, of this order
+  std::vector<int64_t> z_at;  // where the first position finds its sums, for each tap by phase
+  Correlation one_tap;        // that reads what it gives
+  PanelLayout panel;          // of this one
+};
+
+TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
@@ -130,6 +157,7 @@ struct GradWeightPlan {
   bool worth_threads;
   bool direct;           // dot: as in CorrelationPlan, for x and grad_y alike
   int64_t panel_length;  // positions of a panel: those of a block, or less if direct
+  int64_t g_block;       // dot: rows of grad_y that are packed at a time
 };
 
 ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);

@@ -10,7 +10,7 @@ struct Budget {
   static constexpr int innermost_vectors = 2;
   static constexpr int channel_vectors = 2, channel_taps = 4;
   static constexpr int outer_rows = 6, outer_vectors = 2;
-  static constexpr int dot_taps[] = {3, 1};  // a pair takes 4 registers
+  static constexpr int dot_taps[] = {12, 6, 4, 3};
   static constexpr int fir_dot_taps[] = {3, 1};
   static constexpr int row_sums_rows = 2;
 };

@@ -9,12 +9,13 @@ namespace torch_conv1d::cpu {
 namespace {
 
 // How far from the row of a channel to prefetch. Rows of a panel come from the L2 cache, each from another page, so that the
-// hardware does not see the next one coming. Those of the source itself come from memory: what the next tile reads of the
-// same row has the time of a whole tile to arrive; a single row goes on where it ends, but the hardware stops at each page.
+// hardware does not see the next one coming. Those of the source itself come from memory: what a later tile reads of the same
+// rows, the next one or as far ahead as makes 16 KiB of all rows on their way; at most a page, where the hardware stops.
 template <class T>
 inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
   constexpr int64_t kChannels = 8, kPage = 4096 / sizeof(T);
-  const int64_t distance = !a.from_memory ? kChannels * a.x_row : a.channels > 1 ? width : kPage;
+  const int64_t ahead = a.channels > 4 ? 4 * kPage / a.channels : kPage;
+  const int64_t distance = !a.from_memory ? kChannels * a.x_row : ahead > width ? ahead : width;
   return distance + (a.taps ? a.offset[0] : 0);
 }
 
@@ -41,11 +42,12 @@ void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   const int64_t ahead = prefetch_distance(a, kWidth);
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
+    const T* out = static_cast<const T*>(a.out) + tile * kWidth;  // unless it is narrow
     Vector<T> sum[Rows][Vectors];
     UNROLL for (int r = 0; r < Rows; ++r) {
       const Vector<T> init = a.init ? broadcast(a.init[r]) : Vector<T>{};
       UNROLL for (int v = 0; v < Vectors; ++v)
-        sum[r][v] = init;
+        sum[r][v] = a.goes_on ? load<Vector<T>>(out + r * a.out_row + v * kLanes<T>) : init;
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
@@ -63,13 +65,27 @@ void correlate(const CorrelateArgs<T>& a) {
         if constexpr (!Packed) w = a.w + c * a.w_channel;
         for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
           const T* at = row + a.offset[t];
-          Vector<T> x[Vectors];
-          UNROLL for (int v = 0; v < Vectors; ++v)
-            x[v] = load<Vector<T>>(at + v * kLanes<T>);
-          UNROLL for (int r = 0; r < Rows; ++r) {
-            const Vector<T> weight = broadcast(w[Packed ? r : r * a.w_row]);
+          const auto weight = [&](int r) { return broadcast(w[Packed ? r : r * a.w_row]); };
+          // Beside the sums, registers hold the fewer of the two, and one of the other.
+          if constexpr (Rows < Vectors) {
+            Vector<T> weights[Rows];
+            UNROLL for (int r = 0; r < Rows; ++r)
+              weights[r] = weight(r);
+            UNROLL for (int v = 0; v < Vectors; ++v) {
+              Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
+              if (Rows > 1) keep_in_register(x);
+              UNROLL for (int r = 0; r < Rows; ++r)
+                sum[r][v] += weights[r] * x;
+            }
+          } else {
+            Vector<T> x[Vectors];
             UNROLL for (int v = 0; v < Vectors; ++v)
-              sum[r][v] += weight * x[v];
+              x[v] = load<Vector<T>>(at + v * kLanes<T>);
+            UNROLL for (int r = 0; r < Rows; ++r) {
+              const Vector<T> one = weight(r);
+              UNROLL for (int v = 0; v < Vectors; ++v)
+                sum[r][v] += one * x[v];
+            }
           }
         }
       }

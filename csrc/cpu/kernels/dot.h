@@ -42,33 +42,56 @@ struct DotSums {
   }
 };
 
+// Part by part of the partial sums, so that a tile has as many pairs as there are registers, however narrow.
 template <class T, int Rows, int Taps>
 void dot(const DotArgs<T>& a) {
-  DotSums<T, Rows * Taps> sums;
-  UNROLL for (int r = 0; r < Rows; ++r) {
+  for (int v = 0; v < kDotParts<T>; ++v) {
+    const auto at = [&](int r, int t) { return a.sum + (r * a.sum_row + t) * kDotLanes<T> + v * kLanes<T>; };
+    const T* x_row[Taps];
     UNROLL for (int t = 0; t < Taps; ++t)
-      sums.load_from(a.sum, r * Taps + t, r * a.sum_row + t);
-  }
-  // Adds kDotLanes positions from i on; of the last ones, what stands beyond the end is cleared in both factors, because it
-  // may be infinite.
-  const auto add = [&](int64_t i, auto clear_beyond_end) __attribute__((always_inline)) {
-    UNROLL for (int v = 0; v < kDotParts<T>; ++v) {
-      Vector<T> g[Rows];
-      UNROLL for (int r = 0; r < Rows; ++r)
-        g[r] = clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i + v * kLanes<T>), v);
-      UNROLL for (int t = 0; t < Taps; ++t) {
-        const Vector<T> x = clear_beyond_end(load<Vector<T>>(a.x + a.offset[t] + i + v * kLanes<T>), v);
-        UNROLL for (int r = 0; r < Rows; ++r)
-          sums.sum[r * Taps + t][v] += g[r] * x;
-      }
+      x_row[t] = a.x + a.offset[t];
+    Vector<T> sum[Rows][Taps];
+    UNROLL for (int r = 0; r < Rows; ++r) {
+      UNROLL for (int t = 0; t < Taps; ++t)
+        sum[r][t] = load<Vector<T>>(at(r, t));
     }
-  };
-  int64_t i = 0;
-  for (; i + kDotLanes<T> <= a.length; i += kDotLanes<T>) add(i, [](Vector<T> value, int) { return value; });
-  if (i < a.length) add(i, [left = a.length - i](Vector<T> value, int v) { return first_lanes<T>(value, left, v); });
-  UNROLL for (int r = 0; r < Rows; ++r) {
-    UNROLL for (int t = 0; t < Taps; ++t)
-      sums.store_to(a.sum, r * Taps + t, r * a.sum_row + t);
+    // Adds positions from i on; of the last ones, what stands beyond the end is cleared in both factors, because it may be
+    // infinite. Beside the sums, registers hold the fewer of the two, and one of the other.
+    const auto add = [&](int64_t i, auto clear_beyond_end) __attribute__((always_inline)) {
+      const auto g = [&](int r) { return clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i)); };
+      const auto x = [&](int t) { return clear_beyond_end(load<Vector<T>>(x_row[t] + i)); };
+      if constexpr (Rows < Taps) {
+        Vector<T> held[Rows];
+        UNROLL for (int r = 0; r < Rows; ++r)
+          held[r] = g(r);
+        UNROLL for (int t = 0; t < Taps; ++t) {
+          Vector<T> value = x(t);
+          if (Rows > 1) keep_in_register(value);
+          UNROLL for (int r = 0; r < Rows; ++r)
+            sum[r][t] += held[r] * value;
+        }
+      } else {
+        Vector<T> held[Taps];
+        UNROLL for (int t = 0; t < Taps; ++t)
+          held[t] = x(t);
+        UNROLL for (int r = 0; r < Rows; ++r) {
+          Vector<T> value = g(r);
+          if (Taps > 1) keep_in_register(value);
+          UNROLL for (int t = 0; t < Taps; ++t)
+            sum[r][t] += value * held[t];
+        }
+      }
+    };
+    int64_t i = v * kLanes<T>;
+    for (const int64_t end = a.length / kDotLanes<T> * kDotLanes<T>; i < end; i += kDotLanes<T>) {
+      for (int64_t r = a.ahead_row; r < Rows; r += a.ahead_step) __builtin_prefetch(a.g + r * a.g_row + a.ahead + i);
+      add(i, [](Vector<T> value) { return value; });
+    }
+    if (i < a.length) add(i, [left = a.length - i](Vector<T> value) { return first_lanes<T>(value, left, 0); });
+    UNROLL for (int r = 0; r < Rows; ++r) {
+      UNROLL for (int t = 0; t < Taps; ++t)
+        store(at(r, t), sum[r][t]);
+    }
   }
 }
 

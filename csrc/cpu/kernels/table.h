@@ -96,12 +96,9 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     table.correlate_vectors[Rows] = Budget::correlate_vectors[Rows - 1];
     constexpr int kVectors = Budget::correlate_vectors[Rows - 1];
     fill_innermost < T, Rows, kVectors<Budget::innermost_vectors ? kVectors : Budget::innermost_vectors>(table);
-    if constexpr (Rows == 1) {
-      fill_fir<T, Budget::correlate_vectors[0]>(table);
-    } else {
-      fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
-      table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
-    }
+    if constexpr (Rows == 1) fill_fir<T, Budget::correlate_vectors[0]>(table);
+    fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
+    table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
   }
   if constexpr (Rows <= Budget::channel_taps) fill_channel_sums<T, Rows, Budget::channel_vectors>(table);
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);

@@ -1,0 +1,83 @@
+"""One row a group and many channels: taps are rows, and each has a sum of its own over the channels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
+from conftest import DTYPES
+from numerics import assert_within_budget, expect_results
+from problems import Operands, Problem, operands
+
+from torch_conv1d import _C, conv1d
+
+# Strides with phases that have no tap, dilations beyond a block, tiles of taps that start outside the source, rows shorter
+# than a vector, side by side and alone, more channels than are read at a time, and several blocks of positions.
+PROBLEMS = tuple(
+    map(
+        Problem.parse,
+        """
+        n2_ci1_co40_l500_k10_s5_p0_d1_g1
+        n1_ci1_co17_l5003_k7_s1_p3_d1_g1
+        n1_ci1_co64_l900_k9_s1_p128_d32_g1
+        n2_ci40_co1_l2100_k7_s1_p3x5_d2_g1_reflect
+        n2_ci48_co3_l4500_k3_s1_p1_d1_g3
+        n20_ci1_co32_l21_k5_s2_p1_d3_g1
+        n5_ci32_co1_l20_k3_s1_p1_d1_g1_circular
+        n1_ci1_co20_l70_k3_s100_p2_d7_g1
+        n1_ci20_co1_l3000_k3_s1_p1_d1500_g1
+        n1_ci20_co1_l5_k3_s1_p1_d1_g1
+        n1_ci1_co18_l700_k41_s7_p9_d1_g1
+        """.split(),
+    )
+)
+
+
+def operation(problem: Problem) -> str:
+    return "forward" if problem.c_out < problem.c_in else "grad_input"
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_taps_as_rows_are_the_reference(problem: Problem, instruction_set: str) -> None:
+    if instruction_set != "reference":
+        expected = f"{operation(problem)}.algorithm: taps as rows\n"
+        assert expected in _C.explain(str(problem))
+    for dtype in DTYPES:
+        o = operands(problem, dtype)
+        exact = expect_results(problem, o)
+        for channels_last in (False, True):
+            for a, e in zip(run(problem, o, channels_last), exact, strict=True):
+                assert_within_budget(a, e, context=(instruction_set, dtype, channels_last))
+
+
+@pytest.mark.parametrize("problem", PROBLEMS, ids=str)
+def test_batch_layout_threads_and_set_change_no_bit(
+    problem: Problem, dtype: torch.dtype, threads: None
+) -> None:
+    o = operands(problem, dtype)
+    torch.set_num_threads(1)
+    whole = run(problem, o)
+    part = run(problem, Operands(o.x[:1], o.w, o.b, o.grad_y[:1]))
+    assert torch.equal(part.y, whole.y[:1])
+    assert torch.equal(part.grad_x, whole.grad_x[:1])
+    assert_same_bits(run(problem, o, channels_last=True), whole, "channels_last")
+    for name in FMA_SETS:
+        with instruction_set_named(name):
+            assert_same_bits(run(problem, o), whole, name)
+    for count in (2, 3, 7):
+        torch.set_num_threads(count)
+        assert_same_bits(run(problem, o), whole, f"{count} threads")
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])
+def test_padding_and_chunks_change_no_bit(mode: str, dtype: torch.dtype) -> None:
+    problem = Problem.parse("n1_ci24_co1_l4400_k5_s1_p0_d3_g1")
+    x, w, b, _ = operands(problem, dtype)
+    padded = F.pad(x, (9, 4), mode)
+    y = conv1d(padded, w, b, dilation=3)
+    padding_mode = "zeros" if mode == "constant" else mode
+    assert torch.equal(conv1d(x, w, b, 1, (9, 4), 3, padding_mode=padding_mode), y)
+    for begin, end in ((0, 1), (5, 22), (40, 130), (100, 4300)):
+        chunk = padded[..., begin : end + problem.span - 1]
+        assert torch.equal(conv1d(chunk, w, b, dilation=3), y[..., begin:end])

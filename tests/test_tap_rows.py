@@ -1,4 +1,4 @@
-"""One row a group and many channels: taps are rows, and each has a sum of its own over the channels."""
+"""One row a group and many channels: taps are rows, each with its own sum over the channels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from problems import Operands, Problem, operands
 
 from torch_conv1d import _C, conv1d
 
-# Strides with phases that have no tap, dilations beyond a block, tiles of taps that start outside the source, rows shorter
-# than a vector, side by side and alone, more channels than are read at a time, and several blocks of positions.
+# Strides with phases that have no tap, dilations beyond a block, tiles of taps that start outside
+# the source, rows shorter than a vector, side by side and alone, more channels than are read at a
+# time, and several blocks of positions.
 PROBLEMS = tuple(
     map(
         Problem.parse,

@@ -63,6 +63,7 @@ SPREADING = tuple(
         n2_ci16_co24_l70_k1_s1_p0_d1_g1
         n1_ci13_co6_l49_k2_s5_p0_d1_g1
         n2_ci9_co9_l67_k3_s1_p2x0_d1_g9
+        n1_ci3_co3_l170_k4_s1_p3x0_d1_g3
         n1_ci3_co6_l90_k31_s1_p30_d1_g3
         n1_ci2_co2_l150_k33_s1_p16_d1_g2
         n1_ci4_co4_l61_k7_s3_p9_d2_g4_reflect
@@ -162,6 +163,18 @@ def test_float16_rounds_to_infinity_where_torch_does(instruction_set: str) -> No
     y = conv1d(halves.permute(1, 2, 0, 3)[:, 0], w.expand(1, 2, 1))
     expected = (halves[0].float() + halves[1].float()).half()
     assert torch.equal(y, expected), instruction_set
+
+
+@pytest.mark.parametrize("weight", [1.0, 0.3])
+@pytest.mark.parametrize("narrow", [torch.bfloat16, torch.float16], ids=str)
+def test_every_narrow_value_is_rounded_once(
+    narrow: torch.dtype, weight: float, instruction_set: str
+) -> None:
+    x = torch.arange(-(2**15), 2**15).to(torch.int16).view(narrow)
+    w = torch.tensor(weight).to(narrow)
+    y = conv1d(x.view(1, 1, -1), w.view(1, 1, 1)).flatten()
+    expected = (x.float() * w.float()).to(narrow)
+    torch.testing.assert_close(y, expected, rtol=0, atol=0, equal_nan=True, msg=instruction_set)
 
 
 def test_subnormal_numbers_survive(dtype: torch.dtype, instruction_set: str) -> None:

@@ -31,6 +31,10 @@ UNPADDED = tuple(
         n2_ci6_co9_l190_k5_s3_p0_d3_g3
         n3_ci8_co8_l130_k3_s1_p0_d1_g8
         n2_ci6_co6_l200_k31_s1_p0_d1_g6
+        n2_ci6_co6_l430_k4_s1_p0_d16_g6
+        n2_ci3_co3_l1905_k7_s2_p0_d1_g3
+        n2_ci6_co3_l1804_k4_s2_p0_d1_g3
+        n2_ci7_co1_l330_k2_s1_p0_d1_g1
         n2_ci3_co3_l500_k33_s1_p0_d1_g3
         n1_ci4_co2_l600_k64_s1_p0_d1_g2
         n1_ci2_co4_l430_k40_s1_p0_d1_g2
@@ -72,6 +76,8 @@ BIG = tuple(
         n1_ci5_co700_l300_k3_s2_p1_d1_g1
         n2_ci120_co130_l600_k1_s1_p0_d1_g1
         n9_ci1_co1_l6007_k63_s1_p31_d1_g1
+        n2_ci40_co40_l2050_k12_s2_p5x6_d1_g40_replicate
+        n2_ci40_co40_l3001_k16_s2_p9x7_d1_g40_circular
         """.split(),
     )
 )

@@ -51,7 +51,7 @@ void run_correlation(
     using T = SumOf<E>;
     const DataFacts data{
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
-        .sum_type = std::is_same_v<E, T>,
+        .narrowness = kNarrowness<E>,
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1};
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
     const auto driver = uses_fft(c, algorithm)                                                   ? fft_filter

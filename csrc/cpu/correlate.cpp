@@ -50,7 +50,8 @@ class CorrelateCall {
  public:
   CorrelateCall(
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
-      : kernels_(arithmetic_kernels<E>(table)),
+      : table_(table),
+        kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
         copy_sums_(copy_kernels<T>(table)),
         c_(c),
@@ -60,7 +61,7 @@ class CorrelateCall {
             c,
             sizeof(T),
             {.unit_stride = source.stride_l == 1 && out.stride_l == 1,
-             .sum_type = std::is_same_v<E, T>,
+             .narrowness = kNarrowness<E>,
              .source_row = source.stride_c},
             machine_with(kernels_))),
         layout_(plan_.layout),
@@ -68,14 +69,20 @@ class CorrelateCall {
         // With one row a group and all taps in one phase, the packed order is the stored one.
         stored_(std::is_same_v<E, T> && (!plan_.pack_weights || (c.rows == 1 && c.phases == 1))),
         together_(layout_.width > 1),
+        direct_tiles_(plan_.direct > DirectTile::sums),
         in_place_(
-            c.phases == 1 &&
+            c.phases == 1 && !direct_tiles_ &&
             (together_ || (out.stride_l == 1 && (std::is_same_v<E, T> || c.fold_left + c.fold_right == 0)))),
         unit_step_(together_ ? 0 : c.unit_step()),
         joined_(joined_phases<T>(c, layout_, kernels_.correlate_rows)),
         packed_(c_, plan_, joined_, copy_, copy_sums_, stored_ ? nullptr : static_cast<const E*>(w)),
         stored_weights_(static_cast<const E*>(w)),
-        inits_(static_cast<const T*>(bias)) {}
+        converted_(direct_tiles_ && !std::is_same_v<E, T> ? c.groups * c.w_group : 0),
+        direct_weights_(std::is_same_v<E, T> ? static_cast<const T*>(w) : converted_.data()),
+        inits_(static_cast<const T*>(bias)) {
+    if (direct_tiles_ && !std::is_same_v<E, T>)
+      copy_.in({converted_.data(), 0, 1, stored_weights_, 0, 1, 1, c.groups * c.w_group});
+  }
 
   void run() {
     if (stored_) return run_items({0, c_.groups, 0, plan_.row_tiles});
@@ -178,7 +185,9 @@ class CorrelateCall {
       std::vector<Range> ranges;
       const auto add_range = [&](int64_t begin, int64_t end, int64_t q, int64_t q_len) {
         const size_t first_span = spans_.size();
-        cut_spans(c_, call_.plan_.direct, call_.plan_.panel_length, call_.kernels_.lanes, q, q_len, spans_);
+        const int64_t lanes = kNarrowness<E> * call_.kernels_.lanes;
+        const bool direct = call_.plan_.direct != DirectTile::none;
+        cut_spans(c_, direct, call_.plan_.panel_length, lanes, q, q_len, spans_);
         ranges.push_back({begin, end, q, q_len, first_span, spans_.size()});
       };
       const int64_t q_len = std::min(call_.plan_.q_block, c_.q_total() - q0);
@@ -205,6 +214,7 @@ class CorrelateCall {
     int64_t rows_of_tile() const { return (c_.rows == 1 ? 1 : call_.kernels_.correlate_rows) * phases_held_; }
 
     int64_t chunk_of_tiles() const {
+      if (call_.direct_tiles_) return 1;
       const int64_t tile_bytes = rows_of_tile() * result_row_ * int64_t(sizeof(T));
       if (call_.in_place_ && !call_.together_)
         return c_.rows == 1 ? groups_ * tiles_
@@ -234,7 +244,8 @@ class CorrelateCall {
       }
       const int64_t begin = std::clamp<int64_t>(q * c_.source_stride + c_.first_offset(), 0, c_.source_length);
       const int64_t end = std::min(begin + call_.plan_.q_block * c_.source_stride, c_.source_length);
-      if ((call_.plan_.direct && !call_.plan_.passes) || call_.together_ || v.stride_l != 1 || sample >= c_.n)
+      if ((call_.plan_.direct != DirectTile::none && !call_.plan_.passes) || call_.together_ || v.stride_l != 1 ||
+          sample >= c_.n)
         return {};
       return {
           reinterpret_cast<const char*>(
@@ -295,18 +306,47 @@ class CorrelateCall {
         const CopyKernels<O>& copy) const {
       const Range& block = ranges_[0];
       const std::vector<T> outside = compute_outside(first, last, rows, n);
+      if constexpr (std::is_same_v<O, E>)
+        if (call_.direct_tiles_) {
+          for (size_t i = block.first_span; i < block.last_span; ++i) {
+            const int64_t q0 = spans_[i].q0, q_len = spans_[i].q_len, begin = q0 * c_.phases;
+            if (spans_[i].packed)
+              write_sums(
+                  first, last, rows, n, {begin, std::min(block.end, begin + q_len * c_.phases), q0, q_len, i, i + 1},
+                  outside, out, stride_c, stride_l, copy);
+            else
+              compute_directly(first, n, spans_[i], out + begin);
+          }
+          return;
+        }
       if (call_.in_place_) {
         O* to = out + block.q0 * stride_l;
         compute(first, last, 0, block, n, to, stride_c, call_.together_ ? stride_c : block.q_len);
-        if constexpr (std::is_same_v<O, T>) fold_back(outside, 0, rows, to, stride_c);
+        if constexpr (std::is_same_v<O, T>) fold_back(outside, 0, rows, block, to, stride_c);
         return;
       }
+      write_sums(first, last, rows, n, block, outside, out, stride_c, stride_l, copy);
+    }
+
+    // The positions of `block`, by way of sums in rows of their own.
+    template <class O>
+    void write_sums(
+        int64_t first,
+        int64_t last,
+        int64_t rows,
+        int64_t n,
+        const Range& block,
+        const std::vector<T>& outside,
+        O* out,
+        int64_t stride_c,
+        int64_t stride_l,
+        const CopyKernels<O>& copy) const {
       for (int64_t phase0 = 0; phase0 < c_.phases; phase0 += phases_held_) {
         const int64_t phases = std::min(phases_held_, c_.phases - phase0), out_row = phases_held_ * result_row_;
         for (int64_t phase = phase0; phase < phase0 + phases; phase += call_.joined_[phase]) {
           T* result = result_.data() + (phase - phase0) * result_row_;
           compute(first, last, phase, block, n, result, out_row, result_row_);
-          fold_back(outside, phase, rows, result, out_row);
+          fold_back(outside, phase, rows, block, result, out_row);
         }
         if (c_.phases == 1)
           copy.out(
@@ -368,13 +408,16 @@ class CorrelateCall {
       return sums;
     }
 
-    void fold_back(const std::vector<T>& outside, int64_t phase, int64_t rows, T* result, int64_t result_row) const {
+    // Adds to the positions of one phase of `block` the sums outside that fold back to them.
+    void fold_back(
+        const std::vector<T>& outside, int64_t phase, int64_t rows, const Range& block, T* result, int64_t result_row)
+        const {
       const T* sum = outside.data();
       for (size_t i = 1; i < ranges_.size(); ++i)
         for (int64_t position = ranges_[i].begin; position < ranges_[i].end; ++position, sum += rows * width_) {
           const int64_t target = padded_source(position, c_.out_length, c_.fold);
-          if (target % c_.phases != phase) continue;
-          T* to = result + (target / c_.phases - ranges_[0].q0) * width_;
+          if (target % c_.phases != phase || target < block.begin || target >= block.end) continue;
+          T* to = result + (target / c_.phases - block.q0) * width_;
           for (int64_t r = 0; r < rows; ++r)
             for (int64_t m = 0; m < width_; ++m) to[r * result_row + m] += sum[r * width_ + m];
         }
@@ -424,6 +467,33 @@ class CorrelateCall {
       }
     }
 
+    // The positions of a span of the one row of a tile, from the source where it is to the result where it goes.
+    void compute_directly(int64_t tile, int64_t n, const Span& span, E* out) const {
+      const auto& kernels = direct_kernels<E>(call_.table_);
+      const View& v = call_.source_;
+      const int64_t group = group0_ + tile / tiles_, unit = kNarrowness<E> * call_.kernels_.lanes, first = c_.offset(0);
+      DirectFirArgs<E> args;
+      args.x = static_cast<const E*>(v.data) + (n0_ + n) * v.stride_n + group * c_.channels * v.stride_c +
+               span.q0 * c_.source_stride;
+      args.x_row = v.stride_c;
+      args.offset = call_.plan_.direct == DirectTile::pairs ? call_.layout_.tap_offset.data() : &first;
+      args.w = call_.direct_weights_ + group * c_.w_group;
+      args.channels = c_.channels;
+      args.taps = c_.taps;
+      args.init = call_.inits_ ? call_.inits_ + group : nullptr;
+      args.out = out;
+      args.first_phase = c_.phase(0);
+      const int64_t tile_kind = int64_t(call_.plan_.direct), most = kernels.fir_units[tile_kind];
+      for (int64_t left = span.q_len / unit; left > 0;) {
+        const int64_t parts = ceil_div(left, most), units = ceil_div(left, parts);
+        args.tiles = left - parts * (units - 1);
+        kernels.fir[tile_kind][units](args);
+        args.x += args.tiles * units * unit * c_.source_stride;
+        args.out += args.tiles * units * unit * c_.phases;
+        left -= args.tiles * units;
+      }
+    }
+
     // `count` positions (of samples side by side, each) of `rows` rows.
     template <class O>
     void compute_span(
@@ -466,6 +536,7 @@ class CorrelateCall {
     const Scratch<T> scattered_;
   };
 
+  const KernelTable& table_;
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
   const CopyKernels<T>& copy_sums_;
@@ -477,12 +548,15 @@ class CorrelateCall {
   const bool packed_weights_;  // the weights are in the packed order
   const bool stored_;          // they are read where the caller has them
   const bool together_;        // samples stand side by side
+  const bool direct_tiles_;    // tiles read and write the elements of tensors
   const bool
       in_place_;  // tiles write to rows of the result (of those that are scattered, where samples stand together)
   const int64_t unit_step_;
   const std::vector<int64_t> joined_;
   PackedWeights<E> packed_;
   const E* const stored_weights_;
+  const Scratch<T> converted_;     // the same as sums, for direct tiles
+  const T* const direct_weights_;  // these, or those stored
   const T* const inits_;
 };
 

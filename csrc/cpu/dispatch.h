@@ -1,6 +1,8 @@
 // Which instruction set runs: chosen once by cpuid, never by the machine that built the package.
 #pragma once
 
+#include <type_traits>
+
 #include "kernel_table.h"
 
 namespace torch_conv1d::cpu {
@@ -12,7 +14,7 @@ struct InstructionSet {
 
 const InstructionSet& active();
 
-// The two parts of a table that a call on elements of type E uses.
+// The parts of a table that a call on elements of type E uses.
 template <class E>
 const ArithmeticKernels<SumOf<E>>& arithmetic_kernels(const KernelTable& table) {
   if constexpr (sizeof(SumOf<E>) == sizeof(double))
@@ -37,6 +39,17 @@ inline const CopyKernels<BFloat16>& copy_kernels(const KernelTable& table) {
 template <>
 inline const CopyKernels<Float16>& copy_kernels(const KernelTable& table) {
   return table.copy_float16;
+}
+template <class E>
+const DirectKernels<E>& direct_kernels(const KernelTable& table) {
+  if constexpr (std::is_same_v<E, float>)
+    return table.direct_float32;
+  else if constexpr (std::is_same_v<E, double>)
+    return table.direct_float64;
+  else if constexpr (std::is_same_v<E, BFloat16>)
+    return table.direct_bfloat16;
+  else
+    return table.direct_float16;
 }
 
 }  // namespace torch_conv1d::cpu

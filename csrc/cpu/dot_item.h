@@ -40,7 +40,8 @@ class DotItem {
     std::vector<Span> spans;
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
       spans.clear();
-      cut_spans(call_.c, call_.plan.direct, call_.plan.panel_length, kDotLanes<T>, lo0, length, spans);
+      const bool direct = call_.plan.direct != DirectTile::none;
+      cut_spans(call_.c, direct, call_.plan.panel_length, kNarrowness<E> * kDotLanes<T>, lo0, length, spans);
       for (int64_t n = n0; n < n0 + runs; ++n)
         for (const Span& span : spans) add(n, span, span.packed ? in_panel : in_source);
     });
@@ -62,6 +63,11 @@ class DotItem {
     const int64_t channel = b_.group0 * call_.c.channels + b_.ci0;
     const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n +
                         (b_.group0 * call_.c.rows + b_.co0) * g.stride_c + span.q0 * g.stride_l;
+    if (!span.packed && call_.plan.direct > DirectTile::sums) {
+      const E* x_source =
+          static_cast<const E*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0 * call_.c.source_stride;
+      return add_directly(x_source, offsets, g_source, span.q_len);
+    }
     const T* x_rows = x_.data();
     int64_t x_group = b_.ci_count * call_.layout.row;
     if (span.packed)
@@ -108,6 +114,26 @@ class DotItem {
       else
         add_group(x, offsets, first + row, step, g, g_row, length);
     if (is_fir) add_bias(first, rows, g - rows * g_row, g_row, length);
+  }
+
+  // The same by tiles for elements of tensors: of one output channel a group, and of taps of one input channel.
+  void add_directly(const E* x, const std::vector<int64_t>& offsets, const E* g, int64_t length) const {
+    const auto& kernels = direct_kernels<E>(call_.table);
+    const int64_t taps = call_.c.taps;
+    for (int64_t row = 0; row < rows_; ++row, x += call_.c.channels * call_.x.stride_c, g += call_.grad_y.stride_c) {
+      for (int64_t j = 0; j < weights_;) {
+        const int64_t count = std::min(kernels.dot_taps, taps - j % taps);
+        kernels.dot[int(call_.plan.direct)][count](
+            {x, offsets.data() + j, g, length, &sums_[(row * weights_ + j) * kDotLanes<T>]});
+        j += count;
+      }
+      T* const bias_sum = bias_sums_ + row * kDotLanes<T>;
+      if constexpr (kNarrowness<E> > 1) {
+        if (b_.has_bias) kernels.row_sum({nullptr, nullptr, g, length, bias_sum});
+      } else {
+        if (b_.has_bias) call_.kernels.row_sums[1]({g, 0, length, bias_sum});
+      }
+    }
   }
 
   void add_group(

@@ -11,6 +11,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
+int64_t narrowness(DType dtype) {
+  return with_element(dtype, [](auto element) { return kNarrowness<decltype(element)>; });
+}
+
 std::string toom_cook_name(const ToomCookForm& form) {
   return "Toom-Cook F(" + std::to_string(kToomCookOutputs) + ", " + std::to_string(form.taps) + ")";
 }
@@ -114,7 +118,7 @@ void explain_correlation(
   else
     out << c.rows << " rows a group in tiles of at most " << machine.correlate_rows;
   if (c.phases > 1) out << "; one dense correlation for each of the " << c.phases << " phases of the stride";
-  if (plan.direct)
+  if (plan.direct != DirectTile::none)
     out << (plan.passes ? "; rows stay in the L2 cache for all of them" : "; few products an element")
         << ", so only the ends of the source are packed, " << plan.panel_length << " positions at a time\n";
   else
@@ -131,9 +135,7 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bo
     return out.str();
   }
   const DataFacts data{
-      .unit_stride = !channels_innermost,
-      .sum_type = dtype == DType::float32 || dtype == DType::float64,
-      .channels_innermost = channels_innermost};
+      .unit_stride = !channels_innermost, .narrowness = narrowness(dtype), .channels_innermost = channels_innermost};
   const auto explain_for = [&](const auto& kernels, int64_t sum_bytes) {
     const Machine machine = machine_with(kernels);
     explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, data, machine);

@@ -17,12 +17,13 @@ struct GradWeightCall {
   GradWeightCall(
       const Conv1dProblem& problem,
       Algorithm algorithm,
-      const KernelTable& table,
+      const KernelTable& kernel_table,
       View g,
       View source,
       void* w,
       void* b)
-      : p(problem),
+      : table(kernel_table),
+        p(problem),
         c(forward_correlation(p)),
         kernels(arithmetic_kernels<E>(table)),
         copy(copy_kernels<E>(table)),
@@ -36,7 +37,7 @@ struct GradWeightCall {
             algorithm,
             sizeof(T),
             {.unit_stride = g.stride_l == 1 && x.stride_l == 1,
-             .sum_type = std::is_same_v<E, T>,
+             .narrowness = kNarrowness<E>,
              .channels_innermost = g.stride_c == 1 && x.stride_c == 1},
             machine_with(kernels))),
         layout(c, plan.panel_length, kDotLanes<T>, plan.reduction.together ? plan.reduction.runs : 1),
@@ -70,6 +71,7 @@ struct GradWeightCall {
       copy_sums.in({b_parts.data() + part * p.c_out + co, 0, 1, from, 0, from_row, 1, rows});
   }
 
+  const KernelTable& table;
   const Conv1dProblem& p;
   const Correlation c;
   const ArithmeticKernels<T>& kernels;

@@ -11,6 +11,12 @@
 
 namespace torch_conv1d::cpu {
 
+template <class E>
+using SumOf = decltype(to_sum(E()));
+// Elements of memory that the size of a sum holds.
+template <class E>
+constexpr int64_t kNarrowness = sizeof(SumOf<E>) / sizeof(E);
+
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
@@ -188,6 +194,49 @@ struct RowSumsArgs {
   T* sum;
 };
 
+// Tiles that read the source where it is, and not from a panel.
+enum class DirectTile {
+  none,
+  sums,     // those above, on elements of the type of the sums
+  pairs,    // one row a group, stride 1, narrow types
+  halved,   // one row a group, an output for every two positions
+  doubled,  // and two outputs for each
+};
+
+// One row a group, elements of tensors, as in CorrelateArgs; every chain has up to kFirShift taps. A unit is kNarrowness vectors.
+//
+// for i < tiles * units * kNarrowness * lanes:
+//   pairs     out[i] = init + sum over c < channels, t < taps of w[c * taps + t] * x[c * x_row + offset[t] + i], rounded once
+//   halved    the same with x[c * x_row + offset[0] + t + 2 * i]
+//   doubled   out[2 * i + phase] = init + the sum over those t that have (t + first_phase) % 2 = phase of
+//                                         w[c * taps + t] * x[c * x_row + offset[0] - (t + first_phase) / 2 + i]
+// Of an odd number of taps, halved reads what follows the last.
+template <class E>
+struct DirectFirArgs {
+  const E* x;
+  int64_t x_row;
+  const int64_t* offset;
+  const SumOf<E>* w;
+  int64_t channels, taps;
+  const SumOf<E>* init;  // null: zero
+  E* out;
+  int64_t tiles;
+  int64_t first_phase;
+};
+
+// for t < taps, i < length, a multiple of kNarrowness * kDotLanes:
+//   pairs     sum[t * kDotLanes + lane(i)] += g[i] * x[offset[t] + i],   or g[i] alone, for the bias
+//   halved    the same with x[offset[0] + t + 2 * i]; reads as above
+// lane(i) = i % (2 * kDotLanes) / 2 for pairs of bfloat16, otherwise i % kDotLanes. Chains in ascending order of i.
+template <class E>
+struct DirectDotArgs {
+  const E* x;
+  const int64_t* offset;
+  const E* g;
+  int64_t length;
+  SumOf<E>* sum;
+};
+
 // One of the matrices of Toom-Cook's F(kToomCookOutputs, taps), applied to vectors (kernels/toom_cook.h):
 //
 // for r < rows, i < count, o < rows of the matrix:
@@ -316,12 +365,20 @@ struct ArithmeticKernels {
 };
 
 template <class E>
-using SumOf = decltype(to_sum(E()));
-
-template <class E>
 struct CopyKernels {
   void (*in)(const CopyArgs<SumOf<E>, E>&);
   void (*out)(const CopyArgs<E, SumOf<E>>&);
+};
+
+template <class E>
+struct DirectKernels {
+  static constexpr int kTiles = 5, kMaxUnits = 12, kMaxTaps = 12;
+
+  // fir[tile][units], 1 <= units <= fir_units[tile]; dot[tile][taps], 1 <= taps <= dot_taps; of kernels for `tile`.
+  int64_t fir_units[kTiles], dot_taps;
+  void (*fir[kTiles][kMaxUnits + 1])(const DirectFirArgs<E>&);
+  void (*dot[kTiles][kMaxTaps + 1])(const DirectDotArgs<E>&);
+  void (*row_sum)(const DirectDotArgs<E>&);  // of narrow types
 };
 
 struct KernelTable {
@@ -331,6 +388,10 @@ struct KernelTable {
   CopyKernels<double> copy_float64;
   CopyKernels<BFloat16> copy_bfloat16;
   CopyKernels<Float16> copy_float16;
+  DirectKernels<float> direct_float32;
+  DirectKernels<double> direct_float64;
+  DirectKernels<BFloat16> direct_bfloat16;
+  DirectKernels<Float16> direct_float16;
 };
 
 }  // namespace torch_conv1d::cpu

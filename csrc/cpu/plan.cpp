@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "../division.h"
+#include "spans.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
@@ -28,6 +29,8 @@ constexpr int64_t kUnpackedVectors = 4;
 constexpr int64_t kShortRow = 64, kSamplesTogether = 16;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
 constexpr int64_t kDirectProducts = 16;
+// Splitting phases costs less than packing ends that are more of a row than one position in so many.
+constexpr int64_t kHalvedRow = 24;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
@@ -66,17 +69,31 @@ constexpr int64_t kTransformedSum = 256;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 
-// Whether the source may be read where it is, and the positions at either end that have to be packed all the same.
+// The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
+// packed all the same.
 struct DirectReads {
-  bool possible, worth;
+  DirectTile tile = DirectTile::none;
+  bool possible;  // for tiles of sums, had they not too many products
   int64_t end_length;
 
-  DirectReads(const Correlation& c, DataFacts data, int64_t lanes) {
-    const int64_t left = std::max<int64_t>(-c.first_offset(), 0);
-    const int64_t right = std::max<int64_t>(c.q_total() + c.last_offset() - c.source_length, 0) + lanes;
-    end_length = ceil_div(std::max(left, right), lanes) * lanes;
-    possible = data.unit_stride && data.sum_type && c.source_stride == 1 && 2 * (left + right) < c.q_total();
-    worth = possible && c.rows * c.taps <= kDirectProducts * c.phases;
+  DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data, int64_t lanes) {
+    const int64_t unit = data.narrowness * lanes;
+    const Inside inside(c);
+    const int64_t left = inside.begin, right = c.q_total() - inside.end + unit;
+    end_length = ceil_div(std::max(left, right), unit) * unit;
+    const int64_t least = c.source_stride > 1 ? kHalvedRow : 2;
+    const bool long_rows = data.unit_stride && least * (left + right) < c.q_total();
+    possible = long_rows && data.narrowness == 1 && c.source_stride == 1;
+    if (long_rows && c.rows * c.taps <= kDirectProducts * c.phases) tile = tile_of(c, sum_bytes, data.narrowness == 1);
+  }
+
+  static DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
+    // Longer chains are added in another order than that of the taps.
+    const bool one_row = c.rows == 1 && c.taps <= 64 / sum_bytes * c.phases;
+    if (one_row && c.source_stride == 2 && c.step == 1) return DirectTile::halved;
+    if (one_row && c.phases == 2 && c.step == -1) return DirectTile::doubled;
+    if (c.source_stride > 1) return DirectTile::none;
+    return sums ? DirectTile::sums : one_row && c.phases == 1 ? DirectTile::pairs : DirectTile::none;
   }
 };
 
@@ -147,17 +164,18 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 
   const int64_t q_total = c.q_total();
   const int64_t tile = machine.lanes * machine.correlate_vectors[ceil_div(c.rows, plan.row_tiles)];
-  const DirectReads direct(c, data, machine.lanes);
+  const DirectReads direct(c, sum_bytes, data, machine.lanes);
   // Positions of a block that leaves room in the L2 cache for the next one.
   const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
   const int64_t fitting = std::clamp(machine.l2_bytes / 4 / position_bytes / tile * tile, tile, kDirectPositions);
   plan.passes = c.rows * c.taps > kDirectProducts * c.phases;
-  plan.direct =
-      direct.worth ||
-      (direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
-       c.last_offset() - c.first_offset() < tile &&
-       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes));
-  const int64_t width = plan.direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
+  plan.direct = direct.tile;
+  if (plan.passes && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
+      c.last_offset() - c.first_offset() < tile &&
+      rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
+    plan.direct = DirectTile::sums;
+  const bool is_direct = plan.direct != DirectTile::none;
+  const int64_t width = is_direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
   // Weights that meet a few vectors of positions in all are read where they are.
   plan.pack_weights =
       c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > kUnpackedVectors;
@@ -171,14 +189,14 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const auto set_parts = [&](int64_t count) {
     parts = count;
     plan.q_block = part(parts);
-    plan.panel_length = plan.direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
+    plan.panel_length = is_direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
     plan.layout = PanelLayout(c, plan.panel_length, machine.lanes, width);
   };
   const auto panel_bytes = [&] { return std::max<int64_t>(c.channels * plan.layout.row * sum_bytes, 1); };
   const auto bytes = [&] {
-    return plan.direct ? (c.channels + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
+    return is_direct ? (c.channels * c.source_stride + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
   };
-  if (plan.direct) {
+  if (is_direct) {
     // Phases and tiles of many rows pass over the source, which should then be in the L2 cache.
     set_parts(ceil_div(q_total, c.phases > 1 || plan.passes ? fitting : kDirectPositions));
   } else if (width > 1) {
@@ -201,7 +219,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 
   // Small rows share an item: several groups (with channels innermost, enough of them to fill cache lines), then
   // several samples, which meet the same weights.
-  const int64_t group_bytes = plan.direct ? kDirectBytes : data.unit_stride ? kL1Panel : kTransposedBytes;
+  const int64_t group_bytes = is_direct ? kDirectBytes : data.unit_stride ? kL1Panel : kTransposedBytes;
   plan.group_block = std::clamp<int64_t>(group_bytes / bytes(), 1, most_groups);
   plan.n_block = 1;
   if (plan.q_block >= q_total && plan.group_block == c.groups)
@@ -414,16 +432,17 @@ GradWeightPlan plan_grad_weight(
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 4 * machine.threads : 1;
 
   const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
-  const DirectReads direct(c, data, sum_lanes);
-  plan.direct = dot && direct.worth;
-  plan.panel_length = plan.direct ? std::min(r.length, direct.end_length) : r.length;
+  const DirectReads direct(c, sum_bytes, data, sum_lanes);
+  plan.direct = dot ? direct.tile : DirectTile::none;
+  const bool is_direct = plan.direct != DirectTile::none;
+  plan.panel_length = is_direct ? std::min(r.length, direct.end_length) : r.length;
 
   // What an item reads and the sums that it keeps share the L2 cache.
   const int64_t share = machine.l2_bytes / 4;
   const auto fit = [&](int64_t bytes, int64_t most) {
     return std::clamp<int64_t>(share / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(most, 1));
   };
-  const int64_t x_row = plan.direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
+  const int64_t x_row = is_direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
   const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
   // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
   const bool one_block = r.parts == r.blocks;

@@ -49,10 +49,10 @@ struct CorrelationPlan {
   // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of one.
   int64_t held_groups, held_tiles;
   bool worth_threads;
-  // Positions whose tiles read nothing outside the source read it where it is; only the others are packed.
-  bool direct;
+  // Positions whose tiles read nothing outside the source may read it where it is; only the others are packed then.
+  DirectTile direct;
   bool passes;           // whether all row tiles pass over a block that the L2 cache holds, or few over one in memory
-  int64_t panel_length;  // positions of a panel: q_block, or less if direct
+  int64_t panel_length;  // positions of a panel: q_block, or less where there are direct tiles
   PanelLayout layout;    // of panel_length positions
 
   int64_t row_begin(const Correlation& c, int64_t tile) const {
@@ -61,10 +61,10 @@ struct CorrelationPlan {
   int64_t tile_rows() const { return ceil_div(row_units, row_tiles) * row_unit; }  // of the largest
 };
 
-// What the data in memory allow: rows whose positions are neighbours, on both sides; a source of the type that sums are
-// made in; or positions whose channels are neighbours, on both sides.
+// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are.
 struct DataFacts {
-  bool unit_stride, sum_type;
+  bool unit_stride;
+  int64_t narrowness;  // of the source
   bool channels_innermost = false;
   int64_t source_row = 0;  // elements from one channel of the source to the next
 };
@@ -155,8 +155,8 @@ struct GradWeightPlan {
   int64_t group_block, co_block, ci_block;
   int64_t co_held;  // outer, transformed: output channels whose sums are held at a time
   bool worth_threads;
-  bool direct;           // dot: as in CorrelationPlan, for x and grad_y alike
-  int64_t panel_length;  // positions of a panel: those of a block, or less if direct
+  DirectTile direct;     // dot: as in CorrelationPlan, for x and grad_y alike
+  int64_t panel_length;  // positions of a panel: those of a block, or less where there are direct tiles
   int64_t g_block;       // dot: rows of grad_y that are packed at a time
 };
 

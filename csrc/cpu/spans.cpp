@@ -1,8 +1,16 @@
 #include "spans.h"
 
+#include <algorithm>
+
 #include "../division.h"
 
 namespace torch_conv1d::cpu {
+
+Inside::Inside(const Correlation& c) {
+  const int64_t fold = std::max(c.fold_left, c.fold_right), folds_to = fold ? fold / c.phases + 1 : 0;
+  begin = std::max({ceil_div(-c.first_offset(), c.source_stride), folds_to, int64_t(0)});
+  end = std::min(c.out_length / c.phases - folds_to, floor_div(c.source_length - c.last_offset(), c.source_stride));
+}
 
 void cut_spans(
     const Correlation& c,
@@ -13,8 +21,9 @@ void cut_spans(
     int64_t q_len,
     std::vector<Span>& spans) {
   const int64_t end = q + q_len;
-  const int64_t inside_begin = direct ? std::clamp(-c.first_offset(), q, end) : end;
-  const int64_t inside_end = std::min(end, c.source_length - c.last_offset());
+  const Inside inside_source(c);
+  const int64_t inside_begin = direct ? std::clamp(inside_source.begin, q, end) : end;
+  const int64_t inside_end = std::min(end, inside_source.end);
   while (q < end) {
     const int64_t inside = q >= inside_begin ? (inside_end - q) / lanes * lanes : 0;
     const int64_t before = q < inside_begin ? ceil_div(inside_begin - q, lanes) * lanes : end - q;

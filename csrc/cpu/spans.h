@@ -8,6 +8,13 @@
 
 namespace torch_conv1d::cpu {
 
+// Positions [begin, end) whose tiles may read the source where it is: they read nothing outside (a whole stride for the last tap),
+// give every phase a result, and are away from the positions that a padding mode adds to.
+struct Inside {
+  int64_t begin, end;
+  explicit Inside(const Correlation& c);
+};
+
 // Consecutive q whose tiles read the same memory.
 struct Span {
   int64_t q0, q_len;
@@ -16,7 +23,7 @@ struct Span {
 };
 
 // Appends the spans that make up [q, q + q_len); all but the last are whole vectors of `lanes`. A packed span has at most
-// panel_length positions. `direct`: the source may be read where it is (source_stride is 1, and so is that in memory).
+// panel_length positions. `direct`: the source may be read where it is.
 void cut_spans(
     const Correlation& c,
     bool direct,

@@ -11,6 +11,7 @@
 #include "channels.h"
 #include "copy.h"
 #include "correlate.h"
+#include "direct.h"
 #include "dot.h"
 #include "fir.h"
 #include "innermost.h"
@@ -142,6 +143,41 @@ constexpr CopyKernels<E> copies() {
   return {&copy<SumOf<E>, E>, &copy<E, SumOf<E>>};
 }
 
+template <class E, int Vectors, int Units = 1>
+constexpr void fill_direct_fir(DirectKernels<E>& table) {
+  constexpr int kPairs = int(DirectTile::pairs), kHalved = int(DirectTile::halved), kDoubled = int(DirectTile::doubled);
+  constexpr int kUnitVectors = int(kNarrowness<E>);
+  if constexpr (Units * kUnitVectors <= Vectors) {
+    table.fir_units[kHalved] = Units;
+    table.fir[kHalved][Units] = &fir_halved<E, Units>;
+    if constexpr (kUnitVectors == 2) {
+      table.fir_units[kPairs] = Units;
+      table.fir[kPairs][Units] = &fir_pairs<E, Units>;
+    }
+    if constexpr (Units * kUnitVectors * 2 <= Vectors) {
+      table.fir_units[kDoubled] = Units;
+      table.fir[kDoubled][Units] = &fir_doubled<E, Units>;
+    }
+    fill_direct_fir<E, Vectors, Units + 1>(table);
+  }
+}
+template <class E, int Taps>
+constexpr void fill_direct_dot(DirectKernels<E>& table) {
+  if constexpr (kNarrowness<E> == 2) table.dot[int(DirectTile::pairs)][Taps] = &dot_pairs<E, Taps, true>;
+  table.dot[int(DirectTile::halved)][Taps] = &dot_halved<E, Taps>;
+  if constexpr (Taps > 1) fill_direct_dot<E, Taps - 1>(table);
+}
+// As many sums as fir and dot have.
+template <class E, class Budget>
+constexpr DirectKernels<E> direct() {
+  DirectKernels<E> table{};
+  fill_direct_fir<E, Budget::correlate_vectors[0]>(table);
+  table.dot_taps = Budget::dot_taps[0];
+  fill_direct_dot<E, Budget::dot_taps[0]>(table);
+  if constexpr (kNarrowness<E> == 2) table.row_sum = &dot_pairs<E, 1, false>;
+  return table;
+}
+
 template <class Budget>
 constexpr KernelTable make_table() {
   return {
@@ -150,7 +186,11 @@ constexpr KernelTable make_table() {
       copies<float>(),
       copies<double>(),
       copies<BFloat16>(),
-      copies<Float16>()};
+      copies<Float16>(),
+      direct<float, Budget>(),
+      direct<double, Budget>(),
+      direct<BFloat16, Budget>(),
+      direct<Float16, Budget>()};
 }
 
 }  // namespace

@@ -292,7 +292,7 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total(), lanes = machine.lanes;
   const int64_t width = samples_together(c, sum_bytes, machine, lanes, threads);
-  plan.direct = width == 1 && data.unit_stride && data.sum_type && c.source_padding == PaddingMode::zeros;
+  plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && c.source_padding == PaddingMode::zeros;
 
   // The sums of all taps leave half of the L2 cache to the channels.
   const int64_t fitting = machine.l2_bytes / 2 / ((c.taps + c.phases) * sum_bytes);

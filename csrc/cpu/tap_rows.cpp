@@ -47,7 +47,7 @@ class TapRowsCall {
         plan_(plan_tap_rows(
             c,
             sizeof(T),
-            {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .sum_type = std::is_same_v<E, T>},
+            {.unit_stride = source.stride_l == 1 && out.stride_l == 1, .narrowness = kNarrowness<E>},
             machine_with(kernels_))),
         width_(plan_.panel.width),
         zeros_(c.source_padding == PaddingMode::zeros),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -35,7 +34,7 @@ class CudaCalls:
 
     def seconds(self, calls: int) -> float:
         start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        with cudnn_flag("benchmark", self.benchmark):
+        with cudnn_flags(benchmark=self.benchmark):
             start.record()
             for call in itertools.islice(self._next, calls):
                 call()
@@ -54,7 +53,10 @@ def flag(of: Any, name: str, value: bool) -> Iterator[None]:
         setattr(of, name, before)
 
 
-cudnn_flag = partial(flag, torch.backends.cudnn)
+def cudnn_flags(**changed: bool) -> AbstractContextManager[None]:
+    """Those of convolutions, for a while, with what is changed."""
+    now = torch.backends.cudnn
+    return now.flags(**{"enabled": now.enabled, "allow_tf32": now.allow_tf32} | changed)
 
 
 def copies_beyond_cache(moved: int, cache: int) -> int:

@@ -36,7 +36,7 @@ class Row:
 def measure(case: Case, budget: float, peer_names: Sequence[str], threads: int) -> Row:
     """torch_conv1d against torch, and the peers where they compute the same."""
     operands = make_operands(case)
-    with cuda.cudnn_flag("allow_tf32", False):
+    with cuda.cudnn_flags(allow_tf32=False):
         expected = expected_results(case, operands)
     call = make_call(by_torch_conv1d, case, operands)
     error = largest_error(case, operands, call(), expected)

@@ -10,17 +10,10 @@
 // places, and alternate order is the order in memory. Of float16 the vectors of a pair are neighbours.
 #pragma once
 
-#include "vector.h"
-
-#if defined(__F16C__)
-#include <immintrin.h>
-#endif
+#include "convert.h"
 
 namespace torch_conv1d::cpu {
 namespace {
-
-typedef uint16_t Bits16 __attribute__((vector_size(VECTOR_BYTES / 2)));
-typedef uint32_t Bits32 __attribute__((vector_size(VECTOR_BYTES)));
 
 template <class E>
 constexpr bool kHalvesOfBits = false;
@@ -32,75 +25,28 @@ inline Vector<double> load_as_sum(const double* from) { return load<Vector<doubl
 inline void store_sum(float* to, Vector<float> value) { store(to, value); }
 inline void store_sum(double* to, Vector<double> value) { store(to, value); }
 
-// The nearest bfloat16 in the upper half of each lane; the lower half is arbitrary.
-inline Bits32 rounded_to_upper_half(Vector<float> value) {
-  const Bits32 bits = Bits32(value);
-  return Bits32(value != value) ? Bits32{} + 0x7fc00000 : bits + 0x7fff + ((bits >> 16) & 1);
+template <class E>
+inline Vector<float> load_as_sum(const E* from) {
+  return load_floats<VECTOR_BYTES>(from);
 }
-inline Vector<float> load_as_sum(const BFloat16* from) {
-  return Vector<float>(__builtin_convertvector(load<Bits16>(from), Bits32) << 16);
+template <class E>
+inline void store_sum(E* to, Vector<float> value) {
+  store_rounded<VECTOR_BYTES>(to, value);
 }
-inline void store_sum(BFloat16* to, Vector<float> value) {
-  store(to, __builtin_convertvector(rounded_to_upper_half(value) >> 16, Bits16));
-}
-
-// (g++ 12 warns of what the unmasked forms leave uninitialised.)
-#if defined(__AVX512F__) && VECTOR_BYTES == 64
-inline Vector<float> load_as_sum(const Float16* from) {
-  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from));
-  return Vector<float>(_mm512_maskz_cvtph_ps(0xffff, bits));
-}
-inline void store_sum(Float16* to, Vector<float> value) {
-  const __m256i rounded = _mm512_maskz_cvtps_ph(0xffff, __m512(value), _MM_FROUND_TO_NEAREST_INT);
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), rounded);
-}
-#elif defined(__F16C__)
-inline Vector<float> load_as_sum(const Float16* from) {
-  Vector<float> value;
-  for (int lane = 0; lane < kLanes<float>; lane += 8) {
-    const __m256 part = _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + lane)));
-    std::memcpy(reinterpret_cast<char*>(&value) + lane * sizeof(float), &part, sizeof part);
-  }
-  return value;
-}
-inline void store_sum(Float16* to, Vector<float> value) {
-  for (int lane = 0; lane < kLanes<float>; lane += 8) {
-    __m256 part;
-    std::memcpy(&part, reinterpret_cast<const char*>(&value) + lane * sizeof(float), sizeof part);
-    const __m128i rounded = _mm256_cvtps_ph(part, _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + lane), rounded);
-  }
-}
-#else
-// to_sum, on all lanes.
-inline Vector<float> load_as_sum(const Float16* from) {
-  const Bits32 bits = __builtin_convertvector(load<Bits16>(from), Bits32);
-  const Bits32 sign = (bits & 0x8000) << 16, magnitude = (bits & 0x7fff) << 13;
-  const Bits32 finite = Bits32(Vector<float>(magnitude) * 0x1p112f);
-  return Vector<float>(sign | (magnitude >= 0x7c00 << 13 ? magnitude | 0x7f800000 : finite));
-}
-inline void store_sum(Float16* to, Vector<float> value) {
-  UNROLL for (int lane = 0; lane < kLanes<float>; ++lane)
-    from_sum(value[lane], to[lane]);
-}
-#endif
 
 inline void load_pair(const BFloat16* from, Vector<float>& a, Vector<float>& b) {
-  const Bits32 bits = load<Bits32>(from);
+  const auto bits = load<FloatBits<VECTOR_BYTES>>(from);
   a = Vector<float>(bits << 16);
   b = Vector<float>(bits & 0xffff0000);
 }
 inline void store_pair(BFloat16* to, Vector<float> a, Vector<float> b) {
-  store(to, (rounded_to_upper_half(a) >> 16) | (rounded_to_upper_half(b) & 0xffff0000));
+  const auto low = rounded_to_upper_half<VECTOR_BYTES>(a), high = rounded_to_upper_half<VECTOR_BYTES>(b);
+  store(to, (low >> 16) | (high & 0xffff0000));
 }
 inline void load_pair(const Float16* from, Vector<float>& a, Vector<float>& b) {
-  a = load_as_sum(from);
-  b = load_as_sum(from + kLanes<float>);
+  load_floats<VECTOR_BYTES>(from, a, b);
 }
-inline void store_pair(Float16* to, Vector<float> a, Vector<float> b) {
-  store_sum(to, a);
-  store_sum(to + kLanes<float>, b);
-}
+inline void store_pair(Float16* to, Vector<float> a, Vector<float> b) { store_rounded<VECTOR_BYTES>(to, a, b); }
 
 // Parts of 16 bytes: the places (even, or odd) of a's part, then of b's.
 template <class V, int... I>

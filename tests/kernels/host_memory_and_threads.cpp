@@ -20,7 +20,7 @@ thread_local bool in_parallel_region = false;
 int thread_count = 1;
 
 ScratchMemory::ScratchMemory(size_t bytes) : data_(::operator new(bytes, kAlignment)), bytes_(bytes) {
-  std::memset(data_, kPoison, capacity_);
+  std::memset(data_, kPoison, bytes_);
 }
 ScratchMemory::~ScratchMemory() { ::operator delete(data_, kAlignment); }
 

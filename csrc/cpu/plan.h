@@ -69,6 +69,19 @@ struct DataFacts {
   int64_t source_row = 0;  // elements from one channel of the source to the next
 };
 
+// The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
+// packed all the same.
+struct DirectReads {
+  DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data, int64_t lanes);
+
+  DirectTile tile = DirectTile::none;
+  bool possible;  // for tiles of sums, had they not too many products
+  int64_t end_length;
+};
+
+// Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they read.
+bool has_short_rows(const Correlation& c);
+
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is

@@ -33,6 +33,8 @@ namespace {
 constexpr int64_t kResultBytes = 32 << 10;
 // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles wait for.
 constexpr int64_t kMostSteps = 16;
+// Fewer channels are packed faster than tiles are told what to fetch.
+constexpr int64_t kFetchedChannels = 16;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 
@@ -233,6 +235,9 @@ class CorrelateCall {
     };
     Ahead ahead_of(int64_t n) const {
       const View& v = call_.source_;
+      if ((call_.plan_.direct != DirectTile::none && !call_.plan_.passes) || call_.together_ || v.stride_l != 1 ||
+          c_.channels < kFetchedChannels)
+        return {};
       int64_t q = ranges_[0].q0 + call_.plan_.q_block, group = group0_, sample = n0_ + n;
       if (q >= c_.q_total()) {
         q = 0;
@@ -244,9 +249,7 @@ class CorrelateCall {
       }
       const int64_t begin = std::clamp<int64_t>(q * c_.source_stride + c_.first_offset(), 0, c_.source_length);
       const int64_t end = std::min(begin + call_.plan_.q_block * c_.source_stride, c_.source_length);
-      if ((call_.plan_.direct != DirectTile::none && !call_.plan_.passes) || call_.together_ || v.stride_l != 1 ||
-          sample >= c_.n)
-        return {};
+      if (sample >= c_.n) return {};
       return {
           reinterpret_cast<const char*>(
               static_cast<const E*>(v.data) + sample * v.stride_n + group * c_.channels * v.stride_c + begin),
@@ -445,9 +448,11 @@ class CorrelateCall {
       const int64_t width = call_.kernels_.correlate_vectors[row_count(first) * joined] * call_.kernels_.lanes;
       const int64_t steps = ceil_div(range.q_len * width_, width);  // of a tile of rows
       args.next_row = ahead.row;
-      args.next_every = std::bit_floor(
-          uint64_t(std::clamp<int64_t>(steps * tiles_ * c_.phases / std::max<int64_t>(ahead.lines, 1), 1, kMostSteps)));
-      args.next_steps = ahead.lines * args.next_every;
+      if (ahead.lines) {
+        const int64_t every = std::clamp<int64_t>(steps * tiles_ * c_.phases / ahead.lines, 1, kMostSteps);
+        args.next_shift = std::bit_width(uint64_t(every)) - 1;
+        args.next_steps = ahead.lines << args.next_shift;
+      }
       for (int64_t tile = first; tile < last; ++tile) {
         const int64_t row = first_row(tile), rows = row_count(tile);
         args.next = ahead.first + tile / tiles_ * c_.channels * ahead.row;

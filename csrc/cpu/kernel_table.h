@@ -38,10 +38,11 @@ struct CorrelateArgs {
   DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
   bool goes_on = false;
-  // Meanwhile, what is read later is fetched into the L2 cache: in step s = next_step + i < next_steps, by every next_every-th channel
-  // c from s % next_every on, the cache line at next + c * next_row + s / next_every * 64, in bytes.
+  // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i < next_steps, by
+  // every `every`-th channel c from s % every on, the cache line at next + c * next_row + s / every * 64, in bytes.
   const char* next = nullptr;
-  int64_t next_row = 0, next_every = 1, next_step = 0, next_steps = 0;
+  int64_t next_row = 0, next_step = 0, next_steps = 0;
+  int next_shift = 0;
 };
 
 // for p < tiles * positions, r < vectors * lanes:

@@ -9,9 +9,8 @@ namespace torch_conv1d::cpu {
 namespace {
 
 // From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
-// each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight, which for the
-// four rows of a tile are up to 16 KiB of the L1 cache.
-constexpr int64_t kOuterChannels = 8, kDotWeights = 64, kDotLength = 256;
+// each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight.
+constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
 // Up to this many positions in all, the sums outweigh what is summed, and are stored as they are made.
 constexpr int64_t kFewSums = 8;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where

@@ -59,18 +59,25 @@ void correlate(const CorrelateArgs<T>& a) {
   for (int64_t tile = 0; tile < a.tiles; ++tile) {
     const T* before = static_cast<const T*>(a.out) + tile * kWidth;  // of this type, if sums go on
     Vector<T> sum[Rows][Vectors];
-    UNROLL for (int r = 0; r < Rows; ++r) {
-      const Vector<T> init = a.init ? broadcast(a.init[r]) : Vector<T>{};
-      UNROLL for (int v = 0; v < Vectors; ++v)
-        sum[r][v] = a.goes_on ? load<Vector<T>>(before + r * a.out_row + v * kLanes<T>) : init;
+    if (a.goes_on) {
+      UNROLL for (int r = 0; r < Rows; ++r) {
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          sum[r][v] = load<Vector<T>>(before + r * a.out_row + v * kLanes<T>);
+      }
+    } else {
+      UNROLL for (int r = 0; r < Rows; ++r) {
+        const Vector<T> init = a.init ? broadcast(a.init[r]) : Vector<T>{};
+        UNROLL for (int v = 0; v < Vectors; ++v)
+          sum[r][v] = init;
+      }
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
     const int64_t step = a.next_step + tile;
     const bool fetches = step < a.next_steps;
-    const int64_t every = fetches ? a.next_every : a.channels;
-    const char* next =
-        fetches ? a.next + step / every * 64 + step % every * a.next_row : reinterpret_cast<const char*>(row);
+    const int64_t every = fetches ? int64_t(1) << a.next_shift : a.channels;
+    const char* next = fetches ? a.next + (step >> a.next_shift) * 64 + (step & (every - 1)) * a.next_row
+                               : reinterpret_cast<const char*>(row);
     for (int64_t c = 0, end = 0; c < a.channels; next += every * a.next_row) {
       __builtin_prefetch(next, 0, 2);
       end = end + every < a.channels ? end + every : a.channels;

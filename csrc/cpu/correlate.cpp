@@ -33,8 +33,6 @@ namespace {
 constexpr int64_t kResultBytes = 32 << 10;
 // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles wait for.
 constexpr int64_t kMostSteps = 16;
-// Fewer channels are packed faster than tiles are told what to fetch.
-constexpr int64_t kFetchedChannels = 16;
 // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
 constexpr int64_t kTileElements = 512;
 

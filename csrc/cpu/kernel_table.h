@@ -17,6 +17,9 @@ using SumOf = decltype(to_sum(E()));
 template <class E>
 constexpr int64_t kNarrowness = sizeof(SumOf<E>) / sizeof(E);
 
+// Of fewer channels, correlate fetches nothing ahead.
+constexpr int64_t kFetchedChannels = 16;
+
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]

@@ -56,10 +56,10 @@ void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   const int64_t ahead = prefetch_distance(a, kWidth);
   const SumsOut<T> out(a);
-  for (int64_t tile = 0; tile < a.tiles; ++tile) {
-    const T* before = static_cast<const T*>(a.out) + tile * kWidth;  // of this type, if sums go on
+  const auto compute_tile = [&](int64_t tile, bool many_channels) __attribute__((always_inline)) {
     Vector<T> sum[Rows][Vectors];
     if (a.goes_on) {
+      const T* before = static_cast<const T*>(a.out) + tile * kWidth;
       UNROLL for (int r = 0; r < Rows; ++r) {
         UNROLL for (int v = 0; v < Vectors; ++v)
           sum[r][v] = load<Vector<T>>(before + r * a.out_row + v * kLanes<T>);
@@ -73,47 +73,58 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
-    const int64_t step = a.next_step + tile;
-    const bool fetches = step < a.next_steps;
-    const int64_t every = fetches ? int64_t(1) << a.next_shift : a.channels;
-    const char* next = fetches ? a.next + (step >> a.next_shift) * 64 + (step & (every - 1)) * a.next_row
-                               : reinterpret_cast<const char*>(row);
-    for (int64_t c = 0, end = 0; c < a.channels; next += every * a.next_row) {
-      __builtin_prefetch(next, 0, 2);
-      end = end + every < a.channels ? end + every : a.channels;
-      for (; c < end; ++c, row += a.x_row) {
-        UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
-          __builtin_prefetch(row + ahead + i);
-        if constexpr (!Packed) w = a.w + c * a.w_channel;
-        for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
-          const T* at = row + a.offset[t];
-          const auto weight = [&](int r) { return broadcast(w[Packed ? r : r * a.w_row]); };
-          // Beside the sums, registers hold the fewer of the two, and one of the other.
-          if constexpr (Rows < Vectors) {
-            Vector<T> weights[Rows];
+    const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
+      UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
+        __builtin_prefetch(row + ahead + i);
+      if constexpr (!Packed) w = a.w + c * a.w_channel;
+      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
+        const T* at = row + a.offset[t];
+        const auto weight = [&](int r) { return broadcast(w[Packed ? r : r * a.w_row]); };
+        // Beside the sums, registers hold the fewer of the two, and one of the other.
+        if constexpr (Rows < Vectors) {
+          Vector<T> weights[Rows];
+          UNROLL for (int r = 0; r < Rows; ++r)
+            weights[r] = weight(r);
+          UNROLL for (int v = 0; v < Vectors; ++v) {
+            Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
+            if (Rows > 1) keep_in_register(x);
             UNROLL for (int r = 0; r < Rows; ++r)
-              weights[r] = weight(r);
-            UNROLL for (int v = 0; v < Vectors; ++v) {
-              Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
-              if (Rows > 1) keep_in_register(x);
-              UNROLL for (int r = 0; r < Rows; ++r)
-                sum[r][v] += weights[r] * x;
-            }
-          } else {
-            Vector<T> x[Vectors];
+              sum[r][v] += weights[r] * x;
+          }
+        } else {
+          Vector<T> x[Vectors];
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            x[v] = load<Vector<T>>(at + v * kLanes<T>);
+          UNROLL for (int r = 0; r < Rows; ++r) {
+            const Vector<T> one = weight(r);
             UNROLL for (int v = 0; v < Vectors; ++v)
-              x[v] = load<Vector<T>>(at + v * kLanes<T>);
-            UNROLL for (int r = 0; r < Rows; ++r) {
-              const Vector<T> one = weight(r);
-              UNROLL for (int v = 0; v < Vectors; ++v)
-                sum[r][v] += one * x[v];
-            }
+              sum[r][v] += one * x[v];
           }
         }
       }
+      row += a.x_row;
+    };
+    if (many_channels) {
+      const int64_t step = a.next_step + tile;
+      const bool fetches = step < a.next_steps;
+      const int64_t every = fetches ? int64_t(1) << a.next_shift : a.channels;
+      const char* next = fetches ? a.next + (step >> a.next_shift) * 64 + (step & (every - 1)) * a.next_row
+                                 : reinterpret_cast<const char*>(row);
+      for (int64_t c = 0, end = 0; c < a.channels; next += every * a.next_row) {
+        __builtin_prefetch(next, 0, 2);
+        end = end + every < a.channels ? end + every : a.channels;
+        for (; c < end; ++c) add_channel(c);
+      }
+    } else {
+      for (int64_t c = 0; c < a.channels; ++c) add_channel(c);
     }
     out.store_tile(tile * kWidth, sum);
-  }
+  };
+  // A loop of its own for few products, which leave no time for what fetching has to know.
+  if (a.channels < kFetchedChannels)
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, false);
+  else
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, true);
 }
 
 }  // namespace

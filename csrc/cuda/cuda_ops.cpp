@@ -141,7 +141,7 @@ Gradients backward(
   if (x_by_matmul) grad_x = matmul_grad_input(grad_output, weight, options.channels_last);
   if (mask[0] && !aten[0] && !x_by_matmul) grad_x = empty_result(p.n, p.c_in, p.l_in, options.channels_last, input);
   if (mask[1] && !aten[1]) grad_w = empty_sums(weight.sizes());
-  if (for_b && !for_w) grad_b = grad_output.sum({0, 2});
+  if (for_b && !for_w) grad_b = grad_output.sum(at::IntArrayRef({0, 2}));
   if (mask[2] && !grad_b.defined()) grad_b = empty_sums({p.c_out});
 
   const auto stream = c10::cuda::getCurrentCUDAStream();

@@ -86,35 +86,16 @@ class CorrelateCall {
 
   void run() {
     if (stored_) return run_items({0, c_.groups, 0, plan_.row_tiles});
-    for (int64_t group = 0; group < c_.groups; group += plan_.held_groups)
-      for (int64_t tile = 0; tile < plan_.row_tiles; tile += plan_.held_tiles) {
-        const RowTiles part{
-            group, std::min(plan_.held_groups, c_.groups - group), tile,
-            std::min(plan_.held_tiles, plan_.row_tiles - tile)};
-        packed_.pack(part);
-        run_items(part);
-      }
+    for_held_tiles(c_, plan_, [&](const RowTiles& part) {
+      packed_.pack(part);
+      run_items(part);
+    });
   }
 
  private:
   void run_items(const RowTiles& part) const {
-    const int64_t tile_blocks = ceil_div(part.tiles, plan_.tile_block);
-    const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block);
-    const int64_t group_blocks = ceil_div(part.groups, plan_.group_block);
-    const int64_t items = ceil_div(c_.n, plan_.n_block) * group_blocks * q_blocks * tile_blocks;
-    parallel_for(items, plan_.worth_threads, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        int64_t rest = item;
-        const int64_t tile = rest % tile_blocks * plan_.tile_block;
-        const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan_.q_block;
-        const int64_t group = (rest /= q_blocks) % group_blocks * plan_.group_block;
-        const int64_t n0 = rest / group_blocks * plan_.n_block;
-        const RowTiles block{
-            part.group0 + group, std::min(plan_.group_block, part.groups - group), part.tile0 + tile,
-            std::min(plan_.tile_block, part.tiles - tile)};
-        Item(*this, n0, block, q0).run();
-      }
-    });
+    for_items(
+        c_, plan_, part, [&](int64_t n0, const RowTiles& block, int64_t q0) { Item(*this, n0, block, q0).run(); });
   }
 
   // Of a tile, as PackedWeights has them.

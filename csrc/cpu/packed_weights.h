@@ -46,6 +46,36 @@ struct RowTiles {
   int64_t group0, groups, tile0, tiles;
 };
 
+// Calls body(part) for what is held at a time, one after another.
+template <class Body>
+void for_held_tiles(const Correlation& c, const CorrelationPlan& plan, Body&& body) {
+  for (int64_t group = 0; group < c.groups; group += plan.held_groups)
+    for (int64_t tile = 0; tile < plan.row_tiles; tile += plan.held_tiles)
+      body(RowTiles{
+          group, std::min(plan.held_groups, c.groups - group), tile, std::min(plan.held_tiles, plan.row_tiles - tile)});
+}
+
+// Calls body(n0, block, q0) for the items of work of a part, in parallel.
+template <class Body>
+void for_items(const Correlation& c, const CorrelationPlan& plan, const RowTiles& part, Body&& body) {
+  const int64_t tile_blocks = ceil_div(part.tiles, plan.tile_block);
+  const int64_t q_blocks = ceil_div(c.q_total(), plan.q_block);
+  const int64_t group_blocks = ceil_div(part.groups, plan.group_block);
+  const int64_t items = ceil_div(c.n, plan.n_block) * group_blocks * q_blocks * tile_blocks;
+  parallel_for(items, plan.worth_threads, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      int64_t rest = item;
+      const int64_t tile = rest % tile_blocks * plan.tile_block;
+      const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan.q_block;
+      const int64_t group = (rest /= q_blocks) % group_blocks * plan.group_block;
+      const RowTiles block{
+          part.group0 + group, std::min(plan.group_block, part.groups - group), part.tile0 + tile,
+          std::min(plan.tile_block, part.tiles - tile)};
+      body(rest / group_blocks * plan.n_block, block, q0);
+    }
+  });
+}
+
 template <class E>
 class PackedWeights {
   using T = SumOf<E>;

@@ -248,6 +248,7 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
   while (!shared_evenly(items(), threads) && plan.q_block >= 2 * kInnermostPositions) set_parts(parts * 2);
   while (!shared_evenly(items(), threads) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
   plan.held_groups = most_groups / plan.group_block * plan.group_block;
+  plan.n_block = 1;
   plan.pack_weights = true;
   plan.layout = PanelLayout(c, plan.q_block, machine.lanes);  // of its taps alone
   return plan;

@@ -11,6 +11,7 @@
 //
 // The kernels are reached through the dispatcher, below torch.func's transforms, and so may record nodes of their
 // own, as ATen's generated code does; torch::autograd::Function refuses those transforms.
+#include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -59,9 +60,26 @@ void announce(const NodePtr<T>& node) {
 #endif
 }
 
+// Of two results that nobody else has; in the place of the first, unless a graph, a mode or a transform may look on.
 at::Tensor sum_defined(const at::Tensor& a, const at::Tensor& b) {
   if (!a.defined()) return b;
-  return b.defined() ? a.add(b) : a;
+  if (!b.defined()) return a;
+  return at::GradMode::is_enabled() || at::areAnyTensorSubclassLike({a, b}) ? a.add(b) : a.add_(b);
+}
+
+// F(x, dw) + F(dx, w) + db: the derivative of F(x, w) + b along (dx, dw, db), any of which may be undefined. So may the
+// result, if both of the products are.
+at::Tensor forward_along(
+    const at::Tensor& x,
+    const at::Tensor& w,
+    const at::Tensor& dx,
+    const at::Tensor& dw,
+    const at::Tensor& db,
+    const SymOptions& options) {
+  at::Tensor sum;
+  if (dx.defined()) sum = call_forward(dx, w, db, options);
+  if (dw.defined()) sum = sum_defined(sum, call_forward(x, dw, dx.defined() ? at::Tensor() : db, options));
+  return sum;
 }
 
 // The bias gradient's own derivative: one value per channel, at every position.
@@ -215,8 +233,7 @@ struct BackwardDerivative {
     const auto& [g, x, w] = operands;
     variable_list result(3);
     if (needed[0]) {
-      if (u.defined()) result[0] = call_forward(u, w, s, options);
-      if (v.defined()) result[0] = sum_defined(result[0], call_forward(x, v, u.defined() ? at::Tensor() : s, options));
+      result[0] = forward_along(x, w, u, v, s, options);
       if (!result[0].defined()) result[0] = spread(s, g.sym_sizes());
     }
     if (needed[1] && v.defined()) result[1] = std::get<0>(call_backward(g, x, v, options, {true, false, false}));
@@ -255,11 +272,9 @@ at::Tensor forward(
   }
   // Forward mode does not depend on requires_grad.
   if (has_tangent(x) || has_tangent(w) || has_tangent(b)) {
-    const at::Tensor b_tangent = has_tangent(b) ? tangent(b) : at::Tensor();
-    at::Tensor t;
-    if (has_tangent(x)) t = call_forward(tangent(x), primal(w), b_tangent, options);
-    if (has_tangent(w))
-      t = sum_defined(t, call_forward(primal(x), tangent(w), t.defined() ? at::Tensor() : b_tangent, options));
+    const auto tangent_of = [](const at::Tensor& a) { return has_tangent(a) ? tangent(a) : at::Tensor(); };
+    const at::Tensor b_tangent = tangent_of(b);
+    at::Tensor t = forward_along(primal(x), primal(w), tangent_of(x), tangent_of(w), b_tangent, options);
     if (!t.defined()) t = spread(b_tangent, y.sym_sizes());
     y._set_fw_grad(t, /*level=*/0, /*is_inplace_op=*/false);
   }

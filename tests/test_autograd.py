@@ -211,3 +211,22 @@ def test_empty_operands(shape: tuple[int, int, int], channels_last: bool) -> Non
     )
     assert torch.equal(grad_w, torch.zeros_like(w))
     assert_same(grad_b, torch.full_like(b, shape[0] * (shape[2] + 2)))
+
+
+@pytest.mark.parametrize("batched", [0, 1])
+def test_batched_direction_of_one_operand(batched: int) -> None:
+    """Both products of the second derivative are added, of which one alone may have a batch."""
+    layer = LAYERS[1]
+    x, w, _ = layer.operands(requires_grad=True)
+    y = layer.ours(x, w)
+    grad_y = torch.randn_like(y, requires_grad=True)
+    first = torch.autograd.grad(y, (x, w), grad_y, create_graph=True)
+    directions = [torch.randn_like(x), torch.randn_like(w)]
+    batch = torch.randn(3, *directions[batched].shape).to(x)
+
+    def along(direction: Tensor) -> Tensor:
+        outputs = [*directions]
+        outputs[batched] = direction
+        return torch.autograd.grad(first, grad_y, outputs, retain_graph=True)[0]
+
+    assert_same(torch.vmap(along)(batch), torch.stack([along(d) for d in batch]))

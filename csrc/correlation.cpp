@@ -55,6 +55,18 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   return c;
 }
 
+int64_t Correlation::fold_reach() const {
+  if (!folds()) return 0;
+  return fold == PaddingMode::replicate ? 1 : std::min(std::max(fold_left, fold_right) + 1, out_length);
+}
+
+Correlation Correlation::with_outside() const {
+  Correlation c = *this;
+  c.first -= lead();
+  c.out_length += lead() + fold_right;
+  return c;
+}
+
 int64_t Correlation::unit_step() const {
   // Taps of a phase are phases / gcd(step, phases) apart, so their offsets are step / gcd(step, phases) apart.
   const int64_t between = step / std::gcd(step, phases);

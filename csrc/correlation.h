@@ -33,6 +33,13 @@ struct Correlation {
   int64_t fold_left, fold_right;
   PaddingMode fold;
 
+  bool folds() const { return fold_left + fold_right > 0; }
+  // How many positions from either end of the result may be folded to.
+  int64_t fold_reach() const;
+  // The same with those outside as part of the result: fold_right after it, and lead() before it, so that phases stay what they are.
+  int64_t lead() const { return (fold_left + phases - 1) / phases * phases; }
+  Correlation with_outside() const;
+
   constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
   constexpr int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }

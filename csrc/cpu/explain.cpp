@@ -104,7 +104,7 @@ void explain_correlation(
     return;
   }
   data.source_row = c.source_length;
-  const CorrelationPlan plan = plan_correlation(c, sum_bytes, data, machine);
+  const CorrelationPlan plan = plan_correlation(c.with_outside(), sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"
       << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes

@@ -52,7 +52,7 @@ FftForm::FftForm(const Correlation& c) : length(0), step(0), blocks(0), cost(INF
 
 bool uses_fft(const Correlation& c, Algorithm algorithm) {
   if (algorithm == Algorithm::direct || c.rows != 1 || c.channels != 1 || c.taps < kLeastTaps) return false;
-  if (c.phases > 1 || c.source_stride > 1 || c.fold_left + c.fold_right > 0) return false;
+  if (c.phases > 1 || c.source_stride > 1 || c.folds()) return false;
   const double direct = double(c.groups) * double(c.out_length) * double(c.taps);
   return direct > kGain * FftForm(c).cost;
 }

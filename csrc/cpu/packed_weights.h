@@ -27,7 +27,7 @@ constexpr int64_t kPhasesHeld = 8;
 template <class T>
 std::vector<int64_t> joined_phases(const Correlation& c, const PanelLayout& layout, int64_t correlate_rows) {
   std::vector<int64_t> joined(size_t(c.phases), 1);
-  if (c.rows > 1 || c.fold_left + c.fold_right > 0) return joined;
+  if (c.rows > 1) return joined;
   for (int64_t phase = 0; phase < c.phases; phase += joined[phase]) {
     const auto offsets = layout.tap_offset.begin() + layout.phase_begin[phase];
     const int64_t taps = layout.phase_taps(phase);

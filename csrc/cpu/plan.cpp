@@ -213,7 +213,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 }
 
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && c.fold_left + c.fold_right == 0 &&
+  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && !c.folds() &&
          innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;
 }
 
@@ -256,7 +256,7 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
 
 bool taps_are_rows(const Correlation& c) {
   return c.rows == 1 && c.channels >= kTapRowsChannels && c.taps > 1 && c.source_stride == 1 &&
-         c.groups * c.channels * c.taps <= kMostTapWeights && c.fold_left + c.fold_right == 0;
+         c.groups * c.channels * c.taps <= kMostTapWeights && !c.folds();
 }
 
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
@@ -321,19 +321,18 @@ bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
   const bool neighbours = c.w_channel == c.taps ? c.channels * c.taps * sum_bytes >= 16 : c.channels > 1;
   const int64_t positions = c.n * c.q_total();
   return positions > 0 && positions <= kThinPositions && c.rows >= thin_rows(sum_bytes) && c.phases == 1 &&
-         c.fold_left + c.fold_right == 0 && neighbours;
+         !c.folds() && neighbours;
 }
 
 bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes) {
   const int64_t positions = c.n * c.source_length;
   return positions > 0 && positions <= kThinPositions && c.w_channel > c.w_row &&
-         (c.source_length == 1 || c.taps == 1) && c.fold_left + c.fold_right == 0 &&
-         c.rows * c.taps >= thin_rows(sum_bytes);
+         (c.source_length == 1 || c.taps == 1) && !c.folds() && c.rows * c.taps >= thin_rows(sum_bytes);
 }
 
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
-  return c.rows == 1 && c.channels == 1 && c.fold_left + c.fold_right == 0 && c.groups >= lanes &&
+  return c.rows == 1 && c.channels == 1 && !c.folds() && c.groups >= lanes &&
          c.last_offset() - c.first_offset() < kChannelSpan && (data.channels_innermost || c.q_total() < lanes);
 }
 

@@ -82,6 +82,7 @@ struct DirectReads {
 // Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they read.
 bool has_short_rows(const Correlation& c);
 
+// Of a correlation with what is outside.
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is

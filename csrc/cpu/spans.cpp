@@ -7,9 +7,11 @@
 namespace torch_conv1d::cpu {
 
 Inside::Inside(const Correlation& c) {
-  const int64_t fold = std::max(c.fold_left, c.fold_right), folds_to = fold ? fold / c.phases + 1 : 0;
-  begin = std::max({ceil_div(-c.first_offset(), c.source_stride), folds_to, int64_t(0)});
-  end = std::min(c.out_length / c.phases - folds_to, floor_div(c.source_length - c.last_offset(), c.source_stride));
+  const int64_t reach = c.fold_reach();
+  begin = std::max(ceil_div(-c.first_offset(), c.source_stride), ceil_div(c.lead() + reach, c.phases));
+  end = std::min(
+      floor_div(c.out_length - c.fold_right - reach, c.phases),
+      floor_div(c.source_length - c.last_offset(), c.source_stride));
 }
 
 void cut_spans(

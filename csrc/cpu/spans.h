@@ -9,7 +9,7 @@
 namespace torch_conv1d::cpu {
 
 // Positions [begin, end) whose tiles may read the source where it is: they read nothing outside (a whole stride for the last tap),
-// give every phase a result, and are away from the positions that a padding mode adds to.
+// give every phase a result, and are away from what a padding mode folds, and to where (of a correlation with what is outside).
 struct Inside {
   int64_t begin, end;
   explicit Inside(const Correlation& c);

@@ -13,9 +13,9 @@
 #include <algorithm>
 #include <vector>
 
-#include "../padding.h"
 #include "dispatch.h"
 #include "drivers.h"
+#include "folded_ends.h"
 #include "parallel.h"
 #include "toom_cook_source.h"
 
@@ -40,9 +40,7 @@ class ToomCookCall {
         tile_weights_(plan_.points * point_),
         w_(static_cast<const E*>(w)),
         weights_(plan_.shared_weights ? c.groups * plan_.row_tiles * tile_weights_ : 0),
-        kept_(std::max(c.fold_left, c.fold_right) + 1),
-        ends_length_(c.fold_left + c.fold_right ? c.fold_left + c.fold_right + 2 * kept_ : 0),
-        ends_(c.n * c.groups * c.rows * ends_length_),
+        folded_(c_),
         inits_(bias ? c.groups * c.rows : 0),
         has_inits_(bias) {
     if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
@@ -66,7 +64,7 @@ class ToomCookCall {
         Item(*this, n0, group, q0, rest / n_blocks * plan_.tile_block).run();
       }
     });
-    if (ends_length_) fold_ends();
+    folded_.fold(copy_, out_, true);
   }
 
  private:
@@ -104,28 +102,6 @@ class ToomCookCall {
     kernels_.transform_weight[plan_.taps](
         {packed.data(), plan_.taps * of_tap, offsets, T(0), to, of_tap, point_, c_.channels * plan_.tap_groups,
          of_tap});
-  }
-
-  // Positions next to the ends of a result, with those outside that fold back into them: [-fold_left, kept) and
-  // [out_length - kept, out_length + fold_right), one after the other.
-  int64_t end_at(int64_t position) const {
-    return c_.fold_left + (position < kept_ ? position : position - c_.out_length + 2 * kept_);
-  }
-  void fold_ends() const {
-    parallel_for(c_.n * c_.groups * c_.rows, true, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        T* ends = ends_.data() + row * ends_length_;
-        const auto fold = [&](int64_t position) {
-          ends[end_at(padded_source(position, c_.out_length, c_.fold))] += ends[end_at(position)];
-        };
-        for (int64_t position = -c_.fold_left; position < 0; ++position) fold(position);
-        for (int64_t position = 0; position < c_.fold_right; ++position) fold(c_.out_length + position);
-        E* to = static_cast<E*>(out_.data) + row / (c_.groups * c_.rows) * out_.stride_n +
-                row % (c_.groups * c_.rows) * out_.stride_c;
-        for (int64_t position : {int64_t(0), c_.out_length - kept_})
-          copy_.out({to + position * out_.stride_l, 0, out_.stride_l, ends + end_at(position), 0, 1, 1, kept_});
-      }
-    });
   }
 
   class Item {
@@ -273,22 +249,11 @@ class ToomCookCall {
         copy(row, 1, begin_of(row), begin);
         copy(row, 1, end, end_of(row));
       }
-      for (int64_t row = 0; row < count && call_.ends_length_; ++row)
-        keep_ends(
-            n, channels_together_ ? channel + row : channel, channels_together_ ? first : first + row,
-            rows + row * from_row);
-    }
-
-    // Of a row that starts at position `first`.
-    void keep_ends(int64_t n, int64_t channel, int64_t first, const T* row) const {
-      T* ends = call_.ends_.data() + ((n0_ + n) * c_.groups * c_.rows + channel) * call_.ends_length_;
-      const auto keep = [&](int64_t begin, int64_t end) {
-        const int64_t q_end = std::min(ceil_div(end - first, plan_.phases), q_len_ * plan_.positions());
-        for (int64_t q = std::max<int64_t>(ceil_div(begin - first, plan_.phases), 0); q < q_end; ++q)
-          ends[call_.end_at(first + q * plan_.phases)] = row[q];
-      };
-      keep(-c_.fold_left, call_.kept_);
-      keep(c_.out_length - call_.kept_, c_.out_length + c_.fold_right);
+      if (call_.folded_.take(first, first + last_phase + length * phases))
+        for (int64_t row = 0; row < count; ++row)
+          call_.folded_.keep(
+              n0_ + n, channels_together_ ? channel + row : channel, channels_together_ ? first : first + row, phases,
+              rows + row * from_row, 1, length);
     }
 
     const ToomCookCall& call_;
@@ -321,8 +286,7 @@ class ToomCookCall {
   const int64_t tile_weights_;
   const E* const w_;
   const Scratch<T> weights_;  // of all row tiles, or none
-  const int64_t kept_, ends_length_;
-  const Scratch<T> ends_;  // [sample][channel], of ends_length_
+  const FoldedEnds<E> folded_;
   const Scratch<T> inits_;
   const bool has_inits_;
 };

@@ -1,0 +1,138 @@
+// The tiles of an item of correlate.cpp: which kernel computes which positions of which rows, from what.
+#pragma once
+
+#include <bit>
+
+#include "correlate_source.h"
+
+namespace torch_conv1d::cpu {
+
+// Spans [first, last) of a block, and their positions.
+struct SpanRun {
+  size_t first, last;
+  int64_t q0, q_len;
+};
+
+template <class E>
+class CorrelateTiles {
+  using T = SumOf<E>;
+
+ public:
+  CorrelateTiles(const CorrelateCall<E>& call, const CorrelateBlock<E>& block, const CorrelateSource<E>& source)
+      : call_(call), b_(block), source_(source), unit_step_(call.together ? 0 : call.c.unit_step()) {}
+
+  // Rows of tiles [first, last) at one phase (and those joined with it, phase_row apart): positions of sample n, in rows of `out` with
+  // room for `room`.
+  template <class O>
+  void compute(
+      int64_t first,
+      int64_t last,
+      int64_t phase,
+      const SpanRun& run,
+      int64_t n,
+      O* out,
+      int64_t out_row,
+      int64_t phase_row,
+      int64_t room) const {
+    const int64_t width = call_.width, tap0 = call_.plan.layout.phase_begin[size_t(phase)];
+    const int64_t joined = call_.joined[size_t(phase)];
+    // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
+    CorrelateArgs<T> args;
+    args.out_type = kDType<O>;
+    args.channels = call_.c.channels;
+    args.taps = call_.plan.layout.phase_taps(phase);
+    const auto ahead = source_.ahead(n);
+    const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
+    const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows
+    args.next_row = ahead.row;
+    if (ahead.lines) {
+      const int64_t every = std::clamp<int64_t>(steps * b_.tiles * call_.c.phases / ahead.lines, 1, kMostSteps);
+      args.next_shift = std::bit_width(uint64_t(every)) - 1;
+      args.next_steps = ahead.lines << args.next_shift;
+    }
+    for (int64_t tile = first; tile < last; ++tile) {
+      const int64_t row = b_.first_row(tile), rows = b_.row_count(tile);
+      args.next = ahead.first + b_.group(tile) * call_.c.channels * ahead.row;
+      args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
+      const WeightView<T> w = call_.weights_of(row, rows, tap0);
+      args.w = w.data;
+      args.w_row = w.row;
+      args.w_channel = w.channel;
+      args.init = call_.inits ? call_.inits + row : nullptr;
+      for (size_t i = run.first; i < run.last; ++i) {
+        const Span& span = source_.spans()[i];
+        const int64_t done = (span.q0 - run.q0) * width;
+        source_.set(span, n, b_.group(tile), tap0, args);
+        O* to = out + (row - b_.first_row(first)) * out_row + done;
+        compute_span(args, rows * joined, span.q_len * width, to, joined > 1 ? phase_row : out_row, room - done);
+      }
+    }
+  }
+
+  // The positions of a span of the one row of a tile, from the source where it is to the result where it goes.
+  void compute_directly(int64_t tile, int64_t n, const Span& span, E* out) const {
+    const auto& kernels = direct_kernels<E>(call_.table);
+    const Correlation& c = call_.c;
+    const int64_t group = b_.group0 + b_.group(tile), unit = kNarrowness<E> * call_.kernels.lanes, first = c.offset(0);
+    DirectFirArgs<E> args;
+    args.x = source_.in_place(span, n, b_.group(tile));
+    args.x_row = call_.source.stride_c;
+    args.offset = call_.plan.direct == DirectTile::pairs ? call_.plan.layout.tap_offset.data() : &first;
+    args.w = call_.direct_weights + group * c.w_group;
+    args.channels = c.channels;
+    args.taps = c.taps;
+    args.init = call_.inits ? call_.inits + group : nullptr;
+    args.out = out;
+    args.first_phase = c.phase(0);
+    const int64_t tile_kind = int64_t(call_.plan.direct), most = kernels.fir_units[tile_kind];
+    for (int64_t left = span.q_len / unit; left > 0;) {
+      const int64_t parts = ceil_div(left, most), units = ceil_div(left, parts);
+      args.tiles = left - parts * (units - 1);
+      kernels.fir[tile_kind][units](args);
+      args.x += args.tiles * units * unit * c.source_stride;
+      args.out += args.tiles * units * unit * c.phases;
+      left -= args.tiles * units;
+    }
+  }
+
+ private:
+  // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles wait for.
+  static constexpr int64_t kMostSteps = 16;
+  // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
+  static constexpr int64_t kTileElements = 512;
+
+  // `count` positions (of samples side by side, each) of `rows` rows.
+  template <class O>
+  void compute_span(CorrelateArgs<T>& args, int64_t rows, int64_t count, O* out, int64_t out_row, int64_t room) const {
+    const auto& kernels = call_.kernels;
+    const bool packed_weights = call_.plan.pack_weights || call_.c.rows == 1;
+    const int64_t lanes = kernels.lanes, most = packed_weights ? kernels.correlate_vectors[rows] : 1;
+    for (int64_t i = 0; i < count;) {
+      // Tiles whose widths differ by one: a narrow one would have too few sums to hide the latency of an addition.
+      const int64_t left = ceil_div(count - i, lanes), parts = ceil_div(left, most), vectors = ceil_div(left, parts);
+      const int64_t width = vectors * lanes;
+      const int64_t tiles = std::clamp<int64_t>((count - i) / width, 1, left - parts * (vectors - 1));
+      const auto kernel = rows == 1        ? kernels.fir[unit_step_ + 1][vectors]
+                          : packed_weights ? kernels.correlate[rows][vectors]
+                                           : kernels.correlate_stored[rows];
+      alignas(64) O edge[kTileElements];  // for the one tile that reaches beyond the row
+      const bool fits = i + tiles * width <= room;
+      args.tiles = tiles;
+      args.out = fits ? out + i : edge;
+      args.out_row = fits ? out_row : width;
+      kernel(args);
+      if (!fits)
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, count - i, out + r * out_row + i);
+      args.x += tiles * width;
+      args.next_step += tiles;
+      i += tiles * width;
+    }
+  }
+
+  const CorrelateCall<E>& call_;
+  const CorrelateBlock<E>& b_;
+  const CorrelateSource<E>& source_;
+  const int64_t unit_step_;
+};
+
+}  // namespace torch_conv1d::cpu

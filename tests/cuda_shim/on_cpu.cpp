@@ -17,8 +17,8 @@
 #include "../../csrc/operands.h"
 
 namespace {
-// The allocator of workspaces.
-const bool kAllocates = (c10::SetAllocator(c10::kCUDA, c10::GetAllocator(c10::kCPU)), true);
+// The allocator of workspaces. A torch built for CUDA may bring its own later, with the lowest priority.
+const bool kAllocates = (c10::SetAllocator(c10::kCUDA, c10::GetAllocator(c10::kCPU), /*priority=*/255), true);
 }  // namespace
 
 #undef TORCH_LIBRARY_IMPL

@@ -223,6 +223,10 @@ EDGES = tuple(
         n1_ci2_co2_l2050_k3_s1_p1_d1_g2
         n1_ci3_co8_l514_k3_s1_p1_d1_g1
         n2_ci2_co2_l1030_k31_s1_p15_d1_g2_circular
+        n2_ci5_co5_l333_k62_s1_p31x30_d1_g5
+        n1_ci3_co3_l8301_k20_s1_p19x0_d1_g3
+        n2_ci6_co3_l403_k9_s1_p0x9_d1_g3
+        n1_ci3_co3_l90_k3_s1_p70x69_d40_g3
         n1_ci3_co2_l1027_k15_s2_p14x0_d2_g1_reflect
         n2_ci4_co4_l600_k7_s3_p9_d3_g4_replicate
         n2_ci3_co4_l2_k2_s1_p1_d1_g1_reflect

@@ -66,6 +66,8 @@ SPREADING = tuple(
         n1_ci3_co3_l170_k4_s1_p3x0_d1_g3
         n1_ci3_co6_l90_k31_s1_p30_d1_g3
         n1_ci2_co2_l150_k33_s1_p16_d1_g2
+        n2_ci3_co3_l70_k30_s1_p14x15_d1_g3
+        n1_ci3_co3_l133_k61_s1_p30_d1_g3
         n1_ci4_co4_l61_k7_s3_p9_d2_g4_reflect
         n1_ci8_co8_l33_k5_s3_p4_d2_g4_circular
         n1_ci6_co9_l29_k4_s1_p12x7_d2_g3_replicate

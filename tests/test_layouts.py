@@ -29,6 +29,9 @@ PROBLEMS = tuple(
         n2_ci12_co12_l67_k4_s1_p3x0_d1_g12
         n2_ci37_co37_l41_k19_s1_p9_d1_g37
         n2_ci33_co33_l29_k5_s3_p4_d2_g33
+        n2_ci35_co35_l53_k12_s2_p5x6_d1_g35_replicate
+        n2_ci32_co32_l33_k9_s1_p7x9_d1_g32_reflect
+        n1_ci16_co16_l300_k4_s3_p8_d2_g16_circular
         n3_ci40_co40_l4_k4_s1_p0_d1_g40
         n2_ci7_co14_l131_k31_s2_p30_d2_g7_circular
         n3_ci8_co8_l33_k5_s3_p4_d2_g4

@@ -36,6 +36,7 @@ UNPADDED = tuple(
         n2_ci6_co3_l1804_k4_s2_p0_d1_g3
         n2_ci7_co1_l330_k2_s1_p0_d1_g1
         n2_ci3_co3_l500_k33_s1_p0_d1_g3
+        n2_ci3_co3_l345_k30_s1_p0_d1_g3
         n1_ci4_co2_l600_k64_s1_p0_d1_g2
         n1_ci2_co4_l430_k40_s1_p0_d1_g2
         n1_ci3_co3_l700_k35_s2_p0_d2_g3

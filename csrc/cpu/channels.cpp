@@ -3,7 +3,8 @@
 //   pack the weights once: [phase][tap][channel]
 //   for every item (sample, channels, positions), in parallel:
 //     point at the rows of the source (copies of them where lanes would not be what they should)
-//     for a few vectors of channels at a time, for each phase: tiles of (positions x vectors)
+//     for each phase, for a few vectors of channels at a time: tiles of (positions x vectors)
+//     add the positions outside the result that a padding mode folds back into it
 #include "drivers.h"
 
 #include <vector>
@@ -17,8 +18,9 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Positions of which all channels are computed before the next: memory is read and written in runs of whole rows.
-constexpr int64_t kRun = 8;
+// Positions of which all channels are computed before the next where rows are read in place: memory is read and written in runs of
+// whole rows. Copied rows stay in caches.
+constexpr int64_t kRun = 12;
 
 template <class E>
 class ChannelsCall {
@@ -62,24 +64,59 @@ class ChannelsCall {
         source_.stride_c, source_.stride_l};
     const int64_t first = q0 * c_.source_stride + c_.first_offset();
     const int64_t count = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
-    ChannelRows<E> rows(channels, lanes, ChannelRows<E>::in_place(source, channels, lanes), count);
+    const bool in_place = c_.taps <= kTapsInPlace && ChannelRows<E>::in_place(source, channels, lanes);
+    ChannelRows<E> rows(channels, lanes, in_place, count);
     rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
 
+    const std::vector<Fold> folds = folds_into(q0 * c_.phases, (q0 + q_len) * c_.phases);
+    const int64_t span = c_.last_offset() - c_.first_offset() + 1;
+    ChannelRows<E> outside(channels, lanes, in_place, folds.empty() ? 0 : span);
+    const Scratch<T> sums(folds.empty() ? 0 : rows.width());
     const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && channels % lanes == 0;
     const Scratch<T> result(out_in_place ? 0 : q_len * rows.width());
     for (int64_t phase = 0; phase < c_.phases; ++phase) {
       // Positions q * phases + phase of the result.
       const int64_t positions = std::min(q_len, ceil_div(c_.out_length - phase, c_.phases) - q0);
+      const auto compute_phase = [&](T* to, int64_t to_row) {
+        compute(phase, rows, channel0, positions, to, to_row);
+        for (const Fold& fold : folds) {
+          if (fold.target % c_.phases != phase) continue;
+          outside.point_at(
+              copy_, source, c_.source_length, c_.source_padding,
+              floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
+          compute(modulo(fold.position, c_.phases), outside, channel0, 1, sums.data(), rows.width());
+          T* row = to + (fold.target / c_.phases - q0) * to_row;
+          for (int64_t i = 0; i < channels; ++i) row[i] += sums[i];
+        }
+      };
       E* out = static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * out_.stride_c +
                (q0 * c_.phases + phase) * out_.stride_l;
       if constexpr (std::is_same_v<E, T>)
         if (out_in_place) {
-          compute(phase, rows, channel0, positions, out, c_.phases * out_.stride_l);
+          compute_phase(out, c_.phases * out_.stride_l);
           continue;
         }
-      compute(phase, rows, channel0, positions, result.data(), rows.width());
+      compute_phase(result.data(), rows.width());
       copy_.out({out, c_.phases * out_.stride_l, out_.stride_c, result.data(), rows.width(), 1, positions, channels});
     }
+  }
+
+  // A position outside the result, and the one that it is added to.
+  struct Fold {
+    int64_t position, target;
+  };
+  // Those with targets in [begin, end), in the order of folded_ends.h.
+  std::vector<Fold> folds_into(int64_t begin, int64_t end) const {
+    std::vector<Fold> folds;
+    const auto add = [&](int64_t first, int64_t last) {
+      for (int64_t position = first; position < last; ++position) {
+        const int64_t target = padded_source(position, c_.out_length, c_.fold);
+        if (target >= begin && target < end) folds.push_back({position, target});
+      }
+    };
+    add(-c_.fold_left, 0);
+    add(c_.out_length, c_.out_length + c_.fold_right);
+    return folds;
   }
 
   void compute(
@@ -90,14 +127,15 @@ class ChannelsCall {
       offset.push_back(c_.offset(k) - c_.first_offset());
       w_offset.push_back(k * width_);
     }
-    for (int64_t first = 0; first < positions; first += kRun)
+    const int64_t run = c_.taps <= kTapsInPlace ? kRun : positions;
+    for (int64_t first = 0; first < positions; first += run)
       for (int64_t channel = 0; channel < rows.width();) {
         const int64_t vectors = std::min(kernels_.channel_vectors, (rows.width() - channel) / kernels_.lanes);
         kernels_.channels[vectors](
             {rows.data() + first * c_.source_stride, c_.source_stride, offset.data(), channel,
              w_.data() + channel0 + channel, w_offset.data(), int64_t(offset.size()),
              inits_ ? inits_ + channel0 + channel : nullptr, out + first * out_row + channel, out_row,
-             std::min(kRun, positions - first)});
+             std::min(run, positions - first)});
         channel += vectors * kernels_.lanes;
       }
   }

@@ -19,11 +19,14 @@ class ChannelsItem {
       : call_(call),
         b_(block),
         lanes_(call.kernels.lanes),
-        x_count_(call.plan.reduction.length * call.p.stride + call.p.span()),
-        x_(b_.groups, lanes_, ChannelRows<E>::in_place(call.x, b_.groups, lanes_), x_count_),
+        x_count_(call.plan.panel_length * call.p.stride + call.p.span()),
+        x_(b_.groups,
+           lanes_,
+           call.weights <= kTapsInPlace && ChannelRows<E>::in_place(call.x, b_.groups, lanes_),
+           x_count_),
         width_(x_.width()),
         g_in_place_(ChannelRows<E>::in_place(call.grad_y, b_.groups, lanes_)),
-        g_(g_in_place_ ? 0 : call.plan.reduction.length * width_),
+        g_(g_in_place_ ? 0 : call.plan.panel_length * width_),
         ones_(width_),
         sums_((call.weights + 1) * width_) {}
 
@@ -31,17 +34,19 @@ class ChannelsItem {
     const Conv1dProblem& p = call_.p;
     std::fill_n(ones_.data(), width_, T(1));
     std::fill_n(sums_.data(), (call_.weights + 1) * width_, T(0));
-    if (!g_in_place_) std::fill_n(g_.data(), call_.plan.reduction.length * width_, T(0));
+    if (!g_in_place_) std::fill_n(g_.data(), call_.plan.panel_length * width_, T(0));
     std::vector<int64_t> offsets;
     for (int64_t k = 0; k < call_.weights; ++k) offsets.push_back(k * p.dilation);
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
-      for (int64_t n = n0; n < n0 + runs; ++n) {
-        if (call_.weights)
-          x_.point_at(
-              call_.copy, from_sample(call_.x, n), p.l_in, p.padding_mode, lo0 * p.stride - p.pad_left,
-              (length - 1) * p.stride + p.span());
-        add(offsets, n, lo0, length);
-      }
+      for (int64_t n = n0; n < n0 + runs; ++n)
+        for (int64_t lo = lo0; lo < lo0 + length; lo += call_.plan.panel_length) {
+          const int64_t count = std::min(call_.plan.panel_length, lo0 + length - lo);
+          if (call_.weights)
+            x_.point_at(
+                call_.copy, from_sample(call_.x, n), p.l_in, p.padding_mode, lo * p.stride - p.pad_left,
+                (count - 1) * p.stride + p.span());
+          add(offsets, n, lo, count);
+        }
     });
     write();
   }

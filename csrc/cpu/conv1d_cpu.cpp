@@ -60,6 +60,7 @@ void run_correlation(
                         : lanes_are_channels(c, sizeof(T), data)                                 ? filter_channels
                         : lanes_are_rows(c, sizeof(T)) || lanes_are_stored_weights(c, sizeof(T)) ? correlate_thin
                         : lanes_are_innermost_rows(c, sizeof(T), data, machine)                  ? correlate_innermost
+                        : tiles_end_with_rows(c, sizeof(T), data, machine)                       ? fir_rows
                                                                                                  : correlate;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
     driver(c, dtype, table, source, w, inits.data(), out);

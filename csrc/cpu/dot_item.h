@@ -19,22 +19,27 @@ class DotItem {
 
   // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
   static constexpr int64_t kResident = 4096 / sizeof(T);
+  // An FMA takes 4 cycles, and two start in each.
+  static constexpr int64_t kFewChains = 8;
 
  public:
   DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
       : call_(call),
         b_(block),
         rows_(b_.groups * b_.co_count),
-        x_(b_.groups * b_.ci_count * call.layout.row),
+        is_fir_(b_.co_count == 1 && b_.ci_count == 1 && call.c.unit_step() == 1),
+        x_(b_.groups * b_.ci_count * call.layout.row + kDotLanes<T>),
         g_row_(call.layout.padded(call.plan.panel_length)),
         g_rows_(b_.groups > 1 ? rows_ : std::min(rows_, call.plan.g_block)),
         g_(g_rows_ * g_row_),
         weights_(b_.ci_count * call.c.taps),
-        sums_(rows_ * (weights_ + b_.has_bias) * kDotLanes<T>),
-        bias_sums_(sums_.data() + rows_ * weights_ * kDotLanes<T>) {}
+        sum_row_(is_fir_ ? fir_sums() : weights_),
+        sum_count_(rows_ * (sum_row_ + b_.has_bias)),
+        sums_(ceil_div(sum_count_, kDotLanes<T>) * kDotLanes<T> * kDotLanes<T>),
+        bias_sums_(sums_.data() + rows_ * sum_row_ * kDotLanes<T>) {}
 
   void run() const {
-    std::fill_n(sums_.data(), rows_ * (weights_ + b_.has_bias) * kDotLanes<T>, T(0));
+    std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
     const std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
     const std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
     std::vector<Span> spans;
@@ -80,19 +85,27 @@ class DotItem {
         x_rows = static_cast<const T*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0;
         x_group = call_.c.channels * x.stride_c;
       }
+    // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole reaches into the
+    // next row; of the last rows it is copied.
+    const bool many_groups = b_.groups > 1;
+    const int64_t last_rows = many_groups ? b_.co_count : 1;
     for (int64_t row = 0; row < rows_; row += g_rows_, g_source += g_rows_ * g.stride_c) {
       const int64_t rows = std::min(g_rows_, rows_ - row);
-      int64_t done = 0;
-      // Where grad_y has more rows than x, its whole vectors are read where they are.
+      int64_t before = 0, whole = 0;
       if constexpr (std::is_same_v<E, T>)
-        if (!span.packed || (g.stride_l == 1 && rows_ > b_.groups * b_.ci_count)) {
-          done = span.q_len / kDotLanes<T> * kDotLanes<T>;
-          if (done) add_rows(x_rows, x_group, offsets, row, rows, g_source, g.stride_c, done);
+        if (!span.packed || (g.stride_l == 1 && (is_fir_ || rows_ > b_.groups * b_.ci_count))) {
+          whole = span.q_len / kDotLanes<T> * kDotLanes<T>;
+          before = whole == span.q_len ? rows : g.stride_c >= kDotLanes<T> ? rows - last_rows : 0;
+          add_rows(x_rows, x_group, offsets, row, before, g_source, g.stride_c, span.q_len);
         }
-      if (const int64_t left = span.q_len - done) {
-        call_.copy.in({g_.data(), g_row_, 1, g_source + done * g.stride_l, g.stride_c, g.stride_l, rows, left});
-        add_rows(x_rows + done, x_group, offsets, row, rows, g_.data(), g_row_, left);
-      }
+      if (before == rows) continue;
+      const T* x_last = x_rows + (many_groups ? before / last_rows * x_group : 0);
+      const E* g_last = g_source + before * g.stride_c;
+      if constexpr (std::is_same_v<E, T>)
+        if (whole) add_rows(x_last, x_group, offsets, row + before, rows - before, g_last, g.stride_c, whole);
+      const int64_t left = span.q_len - whole;
+      call_.copy.in({g_.data(), g_row_, 1, g_last + whole * g.stride_l, g.stride_c, g.stride_l, rows - before, left});
+      add_rows(x_last + whole, x_group, offsets, row + before, rows - before, g_.data(), g_row_, left);
     }
   }
 
@@ -106,14 +119,13 @@ class DotItem {
       const T* g,
       int64_t g_row,
       int64_t length) const {
-    const bool is_fir = b_.co_count == 1 && b_.ci_count == 1 && call_.c.unit_step() == 1;
     const int64_t step = std::min(b_.co_count, rows);
     for (int64_t row = 0; row < rows; row += step, x += x_group, g += step * g_row)
-      if (is_fir)
-        add_fir(x + offsets[0], g, length, &sums_[(first + row) * weights_ * kDotLanes<T>]);
+      if (is_fir_)
+        add_fir(x + offsets[0], g, length, &sums_[(first + row) * sum_row_ * kDotLanes<T>]);
       else
         add_group(x, offsets, first + row, step, g, g_row, length);
-    if (is_fir) add_bias(first, rows, g - rows * g_row, g_row, length);
+    if (is_fir_) add_bias(first, rows, g - rows * g_row, g_row, length);
   }
 
   // The same by tiles for elements of tensors: of one output channel a group, and of taps of one input channel.
@@ -124,7 +136,7 @@ class DotItem {
       for (int64_t j = 0; j < weights_;) {
         const int64_t count = std::min(kernels.dot_taps, taps - j % taps);
         kernels.dot[int(call_.plan.direct)][count](
-            {x, offsets.data() + j, g, length, &sums_[(row * weights_ + j) * kDotLanes<T>]});
+            {x, offsets.data() + j, g, length, &sums_[(row * sum_row_ + j) * kDotLanes<T>]});
         j += count;
       }
       T* const bias_sum = bias_sums_ + row * kDotLanes<T>;
@@ -156,7 +168,7 @@ class DotItem {
           const int64_t j = tile * weights_ / tiles;
           kernels.dot[rows][(tile + 1) * weights_ / tiles - j](
               {x + i, offsets.data() + j, g + i, g_row, positions,
-               &sums_[((first + row) * weights_ + j) * kDotLanes<T>], weights_, ahead, tile, tiles});
+               &sums_[((first + row) * sum_row_ + j) * kDotLanes<T>], sum_row_, ahead, tile, tiles});
         }
         add_bias(first + row, rows, g + i, g_row, positions);
       }
@@ -170,47 +182,62 @@ class DotItem {
           {g + row * g_row, g_row, length, bias_sums_ + (first + row) * kDotLanes<T>});
   }
 
-  // Taps kDotLanes apart share their loads, as many as a tile takes; of the last ones, one less may exist.
+  // Taps kDotLanes apart share their loads: `shared` of them, in chunks of the same number of blocks of kDotLanes taps.
+  struct FirChunk {
+    int64_t first, shared, last;  // the last block has so many taps
+  };
+  FirChunk fir_chunk(int64_t i, int64_t chunks) const {
+    constexpr int64_t kStep = kDotLanes<T>;
+    const int64_t blocks = ceil_div(weights_, kStep), begin = i * blocks / chunks, end = (i + 1) * blocks / chunks;
+    const int64_t shared = end - begin, last = std::min(weights_ - (end - 1) * kStep, kStep);
+    // The taps that the last block does not have leave fewer chains to tiles of their own, which then wait for each other. Of a panel,
+    // which has what they read, they are computed with the others, and dropped.
+    const int64_t chains = (kStep - last) * (shared - 1);
+    const bool drops = chains > 0 && chains < kFewChains && call_.plan.direct == DirectTile::none;
+    return {begin * kStep, shared, drops ? kStep : last};
+  }
+  int64_t fir_chunks() const { return ceil_div(ceil_div(weights_, kDotLanes<T>), call_.kernels.fir_dot_shared); }
+  // Sums of a row, with those that are dropped.
+  int64_t fir_sums() const {
+    if (!weights_) return 0;
+    const FirChunk chunk = fir_chunk(fir_chunks() - 1, fir_chunks());
+    return chunk.first + (chunk.shared - 1) * kDotLanes<T> + chunk.last;
+  }
+
   void add_fir(const T* x, const T* g, int64_t length, T* sums) const {
     const auto& kernels = call_.kernels;
     constexpr int64_t kStep = kDotLanes<T>;
     const auto add_taps = [&](int64_t begin, int64_t end, int64_t shared) {
       for (int64_t t = begin; t < end && shared;) {
-        const int64_t taps = std::min(kernels.fir_dot_taps[shared], end - t);
+        const int64_t left = end - t, taps = ceil_div(left, ceil_div(left, kernels.fir_dot_taps[shared]));
         kernels.fir_dot[shared][taps]({x + t, g, length, sums + t * kStep});
         t += taps;
       }
     };
-    for (int64_t t = 0; t < weights_; t += kernels.fir_dot_shared * kStep) {
-      const int64_t count = std::min(weights_ - t, kernels.fir_dot_shared * kStep), shared = ceil_div(count, kStep);
-      const int64_t last = count - (shared - 1) * kStep;
-      add_taps(t, t + last, shared);
-      add_taps(t + last, t + kStep, shared - 1);
+    const int64_t chunks = fir_chunks();
+    for (int64_t i = 0; i < chunks; ++i) {
+      const FirChunk chunk = fir_chunk(i, chunks);
+      add_taps(chunk.first, chunk.first + chunk.last, chunk.shared);
+      add_taps(chunk.first + chunk.last, chunk.first + kStep, chunk.shared - 1);
     }
-  }
-
-  // The lanes of each of `count` sums, as a balanced tree, into its first.
-  static void add_lanes(T* sums, int64_t count) {
-    for (T* lanes = sums; lanes < sums + count * kDotLanes<T>; lanes += kDotLanes<T>)
-      for (int64_t half = kDotLanes<T> / 2; half; half /= 2)
-        for (int64_t i = 0; i < half; ++i) lanes[i] += lanes[i + half];
   }
 
   void write() const {
     const int64_t co = b_.group0 * call_.c.rows + b_.co0;
-    add_lanes(sums_.data(), rows_ * (weights_ + b_.has_bias));
-    call_.write_weights(
-        b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), weights_ * kDotLanes<T>, kDotLanes<T>, rows_, weights_);
-    if (b_.has_bias) call_.write_bias(b_.part, co, bias_sums_, kDotLanes<T>, rows_);
+    call_.kernels.lane_sums(sums_.data(), sum_count_);
+    call_.write_weights(b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), sum_row_, 1, rows_, weights_);
+    if (b_.has_bias) call_.write_bias(b_.part, co, sums_.data() + rows_ * sum_row_, 1, rows_);
   }
 
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E> b_;
   const int64_t rows_;  // output channels of all groups of the item
+  const bool is_fir_;
   const Scratch<T> x_;
   const int64_t g_row_, g_rows_;  // that are packed at a time
   const Scratch<T> g_;
   const int64_t weights_;  // of an output channel
+  const int64_t sum_row_, sum_count_;
   const Scratch<T> sums_;
   T* const bias_sums_;
 };

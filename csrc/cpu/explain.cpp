@@ -103,6 +103,15 @@ void explain_correlation(
         << name << ".reason: channels are innermost, so lanes are channels of the result\n";
     return;
   }
+  if (tiles_end_with_rows(c, sum_bytes, data, machine)) {
+    const FirRowsPlan plan = plan_fir_rows(c, sum_bytes, machine);
+    out << name << ".algorithm: fir\n"
+        << name << ".tile: " << machine.correlate_vectors[1] * machine.lanes << " positions\n"
+        << name << ".blocks: groups " << plan.group_block << ", positions " << plan.q_block << "\n"
+        << name << ".reason: one row a group" << (c.unit_step() ? ": taps share the loads of a tile" : "")
+        << "; only what the tiles at the ends of rows read is packed\n";
+    return;
+  }
   data.source_row = c.source_length;
   const CorrelationPlan plan = plan_correlation(c.with_outside(), sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;

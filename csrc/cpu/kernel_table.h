@@ -357,6 +357,10 @@ struct ArithmeticKernels {
   int64_t row_sums_rows;
   RowSums row_sums[kMaxRows + 1];
 
+  // For i < count, rounded up to whole vectors: sums[i] = the sum of the partial sums sums[i * kDotLanes] and following, as a balanced
+  // tree, lane i and lane i + half first.
+  void (*lane_sums)(T* sums, int64_t count);
+
   MultiplyAdd multiply_add;
   // transform_...[taps], kMinToomCookTaps <= taps <= kMaxToomCookTaps.
   Transform transform_source[kMaxToomCookTaps + 1];

@@ -121,6 +121,15 @@ struct TapRowsPlan {
 
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
+// Whether the result of a group is one row, each position of which reads a few rows of the source from the next position on
+// (fir_rows.cpp); then the positions of group_block groups that are an item.
+struct FirRowsPlan {
+  int64_t q_block, group_block;
+  bool worth_threads;
+};
+bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 
@@ -134,6 +143,10 @@ bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
 
 // The same of grad_weight.
 bool sums_few_positions(const Conv1dProblem& p);
+
+// Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that is often a power
+// of two, they compete for the same sets of the L1 cache.
+constexpr int64_t kTapsInPlace = 8;
 
 // A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
 struct ChannelsPlan {

@@ -17,6 +17,8 @@ constexpr int64_t kFewSums = 8;
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
+// Sums and copied rows of an item whose sums meet few positions stay in the L1 cache.
+constexpr int64_t kL1Bytes = 24 << 10;
 // Sums of an item that meet several blocks.
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
@@ -96,6 +98,7 @@ GradWeightPlan plan_grad_weight(
   if (r.lanes == GradWeightLanes::channels) {
     const ChannelsPlan channels = plan_channels(c, sum_bytes, machine);
     plan.group_block = channels.channel_block;
+    plan.panel_length = std::min(r.length, channels.q_block);
     plan.co_block = plan.ci_block = 1;
     while (r.parts * ceil_div(p.groups, plan.group_block) < wanted && plan.group_block > machine.lanes)
       plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
@@ -112,6 +115,10 @@ GradWeightPlan plan_grad_weight(
     if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
+    // What a depthwise layer sums a row of few positions into is loaded and stored as often as it is used.
+    if (plan.ci_block == 1 && plan.co_block == 1)
+      plan.group_block =
+          std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan.group_block);
   } else if (r.lanes == GradWeightLanes::transformed) {
     // Operands and sums at all points, and the weights that these become: all that a call may take. Where a part is one block, sums
     // of a few output channels are finished before the next, in the L2 cache.

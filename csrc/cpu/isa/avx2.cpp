@@ -8,10 +8,10 @@ namespace {
 struct Budget {
   static constexpr int correlate_vectors[] = {8, 6, 4, 3, 2, 2};
   static constexpr int innermost_vectors = 2;
-  static constexpr int channel_vectors = 2, channel_taps = 4;
+  static constexpr int channel_vectors = 2, channel_taps = 6;
   static constexpr int outer_rows = 6, outer_vectors = 2;
   static constexpr int dot_taps[] = {12, 6, 4, 3};
-  static constexpr int fir_dot_taps[] = {6, 3, 2};
+  static constexpr int fir_dot_taps[] = {12, 6, 4};
   static constexpr int row_sums_rows = 4;
 };
 }  // namespace

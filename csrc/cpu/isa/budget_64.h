@@ -7,10 +7,10 @@ namespace {
 struct Budget {
   static constexpr int correlate_vectors[] = {12, 8, 8, 6, 4, 4, 3, 3};
   static constexpr int innermost_vectors = 4;
-  static constexpr int channel_vectors = 4, channel_taps = 5;
+  static constexpr int channel_vectors = 4, channel_taps = 6;
   static constexpr int outer_rows = 12, outer_vectors = 2;
   static constexpr int dot_taps[] = {12, 8, 6, 5};
-  static constexpr int fir_dot_taps[] = {12, 8, 7, 5};
+  static constexpr int fir_dot_taps[] = {12, 8, 8, 6};
   static constexpr int row_sums_rows = 8;
 };
 }  // namespace

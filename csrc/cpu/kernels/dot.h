@@ -4,6 +4,7 @@
 //   dot       several rows of grad_y meet several rows of x                              (contract: DotArgs)
 //   fir_dot   one row of grad_y meets taps one position apart of one row of x            (contract: FirDotArgs)
 //   row_sums  rows of grad_y alone, for the bias                                         (contract: RowSumsArgs)
+//   lane_sums  the tree that adds the partial sums
 #pragma once
 
 #include "vector.h"
@@ -96,55 +97,103 @@ void dot(const DotArgs<T>& a) {
 }
 
 // As in fir, taps kDotLanes apart share the loads of x: the vector that one of them multiplies with block b of grad_y, the
-// next multiplies with block b - 1.
+// next multiplies with block b - 1. Blocks of grad_y stay in registers for all of them: Taps * Shared sums, Shared blocks and
+// one vector of x. Part by part, as in dot, but where that leaves so few sums that an addition would wait for the one before it.
 template <class T, int Taps, int Shared>
 void fir_dot(const FirDotArgs<T>& a) {
   constexpr int64_t kStep = kDotLanes<T>;
-  DotSums<T, Taps * Shared> sums;
-  UNROLL for (int t = 0; t < Taps; ++t) {
-    UNROLL for (int m = 0; m < Shared; ++m)
-      sums.load_from(a.sum, t * Shared + m, t + m * kStep);
-  }
-  // The vectors of x from i on, for the taps [begin, end) of those that share them.
-  const auto add = [&](int64_t i, int begin, int end) __attribute__((always_inline)) {
-    UNROLL for (int v = 0; v < kDotParts<T>; ++v) {
-      Vector<T> g[Shared];
+  constexpr int kParts = Shared == 1 && Taps * kDotParts<T> <= 12 ? kDotParts<T> : 1;
+  for (int64_t lane = 0; lane < kStep; lane += kParts * kLanes<T>) {
+    const T* const g_row = a.g + lane;
+    const T* const x_row = a.x + lane;
+    const auto sums = [&](int t, int m) { return a.sum + (t + m * kStep) * kStep + lane; };
+    const auto part = [](const T* from, int v) { return load<Vector<T>>(from + v * kLanes<T>); };
+    Vector<T> sum[Taps][Shared][kParts], g[Shared][kParts] = {};
+    UNROLL for (int t = 0; t < Taps; ++t) {
+      UNROLL for (int m = 0; m < Shared; ++m) {
+        UNROLL for (int v = 0; v < kParts; ++v)
+          sum[t][m][v] = part(sums(t, m), v);
+      }
+    }
+    // The vectors of x from i on, for the taps [begin, end) of those that share them. The first of these meets a new block.
+    const auto add = [&](int64_t i, int begin, int end) __attribute__((always_inline)) {
+      UNROLL for (int v = 0; v < kParts; ++v) {
+        UNROLL for (int m = Shared - 1; m > 0; --m)
+          g[m][v] = g[m - 1][v];
+        if (begin == 0) g[0][v] = part(g_row + i, v);
+        UNROLL for (int t = 0; t < Taps; ++t) {
+          Vector<T> x = part(x_row + t + i, v);
+          if (Shared > 1) keep_in_register(x);
+          UNROLL for (int m = 0; m < Shared; ++m)
+            if (m >= begin && m < end) sum[t][m][v] += g[m][v] * x;
+        }
+      }
+    };
+    // The vectors of x from i on, for tap m of those that share them and its own block, as it is.
+    const auto add_one = [&](int64_t i, int m, auto clear_beyond_end) __attribute__((always_inline)) {
+      UNROLL for (int v = 0; v < kParts; ++v) {
+        const Vector<T> block = clear_beyond_end(part(g_row + i, v), v);
+        UNROLL for (int t = 0; t < Taps; ++t)
+          sum[t][m][v] += block * clear_beyond_end(part(x_row + t + m * kStep + i, v), v);
+      }
+    };
+    const int64_t whole = a.length / kStep;
+    if (whole >= Shared) {
+      UNROLL for (int j = 0; j < Shared - 1; ++j)
+        add(j * kStep, 0, j + 1);
+      for (int64_t j = Shared - 1; j < whole; ++j) add(j * kStep, 0, Shared);
+      UNROLL for (int j = 1; j < Shared; ++j)
+        add((whole + j - 1) * kStep, j, Shared);
+    } else {
       UNROLL for (int m = 0; m < Shared; ++m)
-        if (m >= begin && m < end) g[m] = load<Vector<T>>(a.g + i - m * kStep + v * kLanes<T>);
-      UNROLL for (int t = 0; t < Taps; ++t) {
-        Vector<T> x = load<Vector<T>>(a.x + t + i + v * kLanes<T>);
-        if (Shared > 1) keep_in_register(x);
-        UNROLL for (int m = 0; m < Shared; ++m)
-          if (m >= begin && m < end) sums.sum[t * Shared + m][v] += g[m] * x;
+        for (int64_t j = 0; j < whole; ++j) add_one(j * kStep, m, [](Vector<T> value, int) { return value; });
+    }
+    if (const int64_t left = a.length - whole * kStep) {
+      const auto clear = [first = left - lane](Vector<T> value, int v) { return first_lanes<T>(value, first, v); };
+      UNROLL for (int m = 0; m < Shared; ++m)
+        add_one(whole * kStep, m, clear);
+    }
+    UNROLL for (int t = 0; t < Taps; ++t) {
+      UNROLL for (int m = 0; m < Shared; ++m) {
+        UNROLL for (int v = 0; v < kParts; ++v)
+          store(sums(t, m) + v * kLanes<T>, sum[t][m][v]);
       }
     }
-  };
-  const int64_t whole = a.length / kStep;
-  if (whole >= Shared) {
-    UNROLL for (int j = 0; j < Shared - 1; ++j)
-      add(j * kStep, 0, j + 1);
-    for (int64_t j = Shared - 1; j < whole; ++j) add(j * kStep, 0, Shared);
-    UNROLL for (int j = 1; j < Shared; ++j)
-      add((whole + j - 1) * kStep, j, Shared);
+  }
+}
+
+// a and b are groups of lanes: the halves of each group added, in groups of half the size.
+template <int Group, class V, int... I>
+inline V add_halves(V a, V b, Indices<I...>) {
+  constexpr int kHalf = Group / 2;
+  const V lower = SHUFFLE(a, b, (I / kHalf * Group + I % kHalf)...);
+  const V upper = SHUFFLE(a, b, (I / kHalf * Group + I % kHalf + kHalf)...);
+  return lower + upper;
+}
+
+// The partial sums of Count numbers, as kLanes / Count of each.
+template <class T, int Count>
+inline __attribute__((always_inline)) Vector<T> fewer_lanes(const T* sums) {
+  if constexpr (Count > 1) {
+    constexpr typename FirstIndices<kLanes<T>>::type kAll;
+    const Vector<T> a = fewer_lanes<T, Count / 2>(sums), b = fewer_lanes<T, Count / 2>(sums + Count / 2 * kDotLanes<T>);
+    return add_halves<2 * kLanes<T> / Count>(a, b, kAll);
   } else {
-    UNROLL for (int m = 0; m < Shared; ++m)
-      for (int64_t j = 0; j < whole; ++j) add((j + m) * kStep, m, m + 1);
-  }
-  if (const int64_t left = a.length - whole * kStep) {
-    UNROLL for (int v = 0; v < kDotParts<T>; ++v) {
-      const T* at = a.g + whole * kStep + v * kLanes<T>;
-      const Vector<T> g = first_lanes<T>(load<Vector<T>>(at), left, v);
-      UNROLL for (int t = 0; t < Taps; ++t) {
-        UNROLL for (int m = 0; m < Shared; ++m)
-          sums.sum[t * Shared + m][v] +=
-              g * first_lanes<T>(load<Vector<T>>(a.x + t + (m + whole) * kStep + v * kLanes<T>), left, v);
-      }
+    Vector<T> part[kDotParts<T>];
+    UNROLL for (int v = 0; v < kDotParts<T>; ++v)
+      part[v] = load<Vector<T>>(sums + v * kLanes<T>);
+    UNROLL for (int half = kDotParts<T> / 2; half; half /= 2) {
+      UNROLL for (int v = 0; v < half; ++v)
+        part[v] += part[v + half];
     }
+    return part[0];
   }
-  UNROLL for (int t = 0; t < Taps; ++t) {
-    UNROLL for (int m = 0; m < Shared; ++m)
-      sums.store_to(a.sum, t * Shared + m, t + m * kStep);
-  }
+}
+
+// Contract: lane_sums in ArithmeticKernels.
+template <class T>
+void lane_sums(T* sums, int64_t count) {
+  for (int64_t i = 0; i < count; i += kLanes<T>) store(sums + i, fewer_lanes<T, kLanes<T>>(sums + i * kDotLanes<T>));
 }
 
 template <class T, int Rows>

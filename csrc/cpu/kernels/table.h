@@ -128,6 +128,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   table.row_sums_rows = Budget::row_sums_rows;
+  table.lane_sums = &lane_sums<T>;
   fill<T, Budget>(table);
   fill_thin<T, kThinPositions>(table);
   table.multiply_add = &multiply_add<T>;

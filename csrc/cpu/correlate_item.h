@@ -22,6 +22,7 @@ class CorrelateItem {
         b_(call, n0, part, q0),
         source_(call, b_),
         tiles_(call, b_, source_),
+        runs_(runs_of_spans()),
         result_row_(call.plan.layout.padded(call.plan.q_block)),
         phases_held_(std::min(kPhasesHeld, call.c.phases)),
         chunk_(chunk_of_tiles()),
@@ -31,8 +32,10 @@ class CorrelateItem {
 
   void run() const {
     source_.pack();
+    const int64_t together = call_.together ? 1 : b_.samples;
     for (int64_t first = 0; first < b_.tile_count(); first += chunk_)
-      for (int64_t n = 0; n < b_.samples; ++n) run_chunk(first, std::min(first + chunk_, b_.tile_count()), n);
+      for (int64_t n = 0; n < b_.samples; n += together)
+        run_chunk(first, std::min(first + chunk_, b_.tile_count()), n, n + together);
   }
 
  private:
@@ -40,14 +43,26 @@ class CorrelateItem {
   static constexpr int64_t kResultBytes = 32 << 10;
 
   enum class Way { elements, in_place, by_sums };
-  Way way_of(const Span& span) const {
-    const int64_t begin = span.q0 * call_.c.phases - call_.lead, end = begin + span.q_len * call_.c.phases;
-    if (call_.direct_tiles && !span.packed) return Way::elements;
-    return call_.in_place && !call_.folded.take(begin, end) ? Way::in_place : Way::by_sums;
+  // Spans that follow each other, which are written in the same way.
+  struct Run : SpanRun {
+    Way way;
+  };
+  std::vector<Run> runs_of_spans() const {
+    std::vector<Run> runs;
+    const std::vector<Span>& spans = source_.spans();
+    for (size_t i = 0; i < spans.size(); ++i) {
+      const int64_t begin = spans[i].q0 * call_.c.phases - call_.lead, end = begin + spans[i].q_len * call_.c.phases;
+      const Way way = call_.direct_tiles && !spans[i].packed             ? Way::elements
+                      : call_.in_place && !call_.folded.take(begin, end) ? Way::in_place
+                                                                         : Way::by_sums;
+      if (runs.empty() || runs.back().way != way) runs.push_back({{i, i, spans[i].q0, 0}, way});
+      runs.back().last = i + 1;
+      runs.back().q_len += spans[i].q_len;
+    }
+    return runs;
   }
   bool any_by_sums() const {
-    return std::any_of(
-        source_.spans().begin(), source_.spans().end(), [&](const Span& span) { return way_of(span) == Way::by_sums; });
+    return std::any_of(runs_.begin(), runs_.end(), [](const Run& run) { return run.way == Way::by_sums; });
   }
 
   int64_t rows_of_tile() const { return (call_.c.rows == 1 ? 1 : call_.kernels.correlate_rows) * phases_held_; }
@@ -60,25 +75,25 @@ class CorrelateItem {
     return std::clamp<int64_t>(kResultBytes / tile_bytes, 1, b_.tile_count());
   }
 
-  // Rows of a result from the first of some tiles on, and the sample of the block that they belong to.
+  // `count` rows of a result from row `first` on, of samples [n, n_end) of the block.
   template <class O>
   struct Rows {
     O* data;
-    int64_t stride_c, stride_l;
+    int64_t stride_n, stride_c, stride_l;
     const CopyKernels<O>& copy;
-    int64_t n, first, count;
+    int64_t n, n_end, first, count;
   };
 
-  // Tiles [first, last) of sample n.
-  void run_chunk(int64_t first, int64_t last, int64_t n) const {
+  // Tiles [first, last).
+  void run_chunk(int64_t first, int64_t last, int64_t n, int64_t n_end) const {
     const int64_t row = b_.first_row(first), rows = b_.first_row(last - 1) + b_.row_count(last - 1) - row;
     const MutableView& out = call_.out;
     E* to = static_cast<E*>(out.data) + b_.first_sample(n) * out.stride_n + row * out.stride_c;
     if (!call_.together) {
-      write<E>(first, last, {to, out.stride_c, out.stride_l, call_.copy, n, row, rows});
+      write<E>(first, last, {to, out.stride_n, out.stride_c, out.stride_l, call_.copy, n, n_end, row, rows});
       return;
     }
-    write<T>(first, last, {scattered_.data(), scattered_row_, call_.width, call_.copy_sums, n, row, rows});
+    write<T>(first, last, {scattered_.data(), 0, scattered_row_, call_.width, call_.copy_sums, n, n_end, row, rows});
     scatter_samples<E>(
         call_.copy, scattered_.data(), scattered_row_, call_.width, {to, out.stride_n, out.stride_c, out.stride_l},
         b_.sample_count(n), rows, call_.out_length);
@@ -86,39 +101,36 @@ class CorrelateItem {
 
   template <class O>
   void write(int64_t first, int64_t last, const Rows<O>& out) const {
-    const std::vector<Span>& spans = source_.spans();
-    for (size_t begin = 0, end; begin < spans.size(); begin = end) {
-      const Way way = way_of(spans[begin]);
-      SpanRun run{begin, begin, spans[begin].q0, 0};
-      for (end = begin; end < spans.size() && way_of(spans[end]) == way; ++end) run.q_len += spans[end].q_len;
-      run.last = end;
+    for (const Run& run : runs_) {
       O* to = out.data + (run.q0 * call_.c.phases - call_.lead) * out.stride_l;
-      if (way == Way::by_sums) {
-        write_sums(first, last, run, out);
-      } else if (way == Way::in_place) {
+      if (run.way == Way::in_place) {
         const int64_t room = call_.together ? out.stride_c : run.q_len;
-        tiles_.compute(first, last, 0, run, out.n, to, out.stride_c, 0, room);
-      } else if constexpr (std::is_same_v<O, E>) {
-        tiles_.compute_directly(first, out.n, spans[begin], to);
+        tiles_.compute(first, last, 0, run, out.n, out.n_end, to, out.stride_n, out.stride_c, 0, room);
+        continue;
       }
+      for (int64_t n = out.n; n < out.n_end; ++n)
+        if (run.way == Way::by_sums)
+          write_sums(first, last, run, n, out);
+        else if constexpr (std::is_same_v<O, E>)
+          tiles_.compute_directly(first, n, source_.spans()[run.first], to + (n - out.n) * out.stride_n);
     }
   }
 
   template <class O>
-  void write_sums(int64_t first, int64_t last, const SpanRun& run, const Rows<O>& out) const {
+  void write_sums(int64_t first, int64_t last, const SpanRun& run, int64_t n, const Rows<O>& out) const {
     const int64_t phases = call_.c.phases, out_row = phases_held_ * result_row_;
     // Positions of the result, the first of them after `outside` positions of each phase.
     const int64_t run_begin = run.q0 * phases - call_.lead, begin = std::max<int64_t>(run_begin, 0);
     const int64_t count = std::min(run_begin + run.q_len * phases, call_.out_length) - begin;
     const int64_t outside = (begin - run_begin) / phases;
-    O* to = out.data + begin * out.stride_l;
+    O* to = out.data + (n - out.n) * out.stride_n + begin * out.stride_l;
     for (int64_t phase0 = 0; phase0 < phases; phase0 += phases_held_) {
       const int64_t held = std::min(phases_held_, phases - phase0);
       for (int64_t phase = phase0; phase < phase0 + held; phase += call_.joined[size_t(phase)])
         tiles_.compute(
-            first, last, phase, run, out.n, result_.data() + (phase - phase0) * result_row_, out_row, result_row_,
+            first, last, phase, run, n, n + 1, result_.data() + (phase - phase0) * result_row_, 0, out_row, result_row_,
             result_row_);
-      if (call_.folded.take(run_begin, run_begin + run.q_len * phases)) keep_ends(run, phase0, held, out);
+      if (call_.folded.take(run_begin, run_begin + run.q_len * phases)) keep_ends(run, n, phase0, held, out);
       if (count <= 0) continue;
       const T* from = result_.data() + outside * call_.width;
       if (phases == 1)
@@ -136,12 +148,12 @@ class CorrelateItem {
     }
   }
 
-  void keep_ends(const SpanRun& run, int64_t phase0, int64_t phases, const auto& out) const {
+  void keep_ends(const SpanRun& run, int64_t n, int64_t phase0, int64_t phases, const auto& out) const {
     for (int64_t r = 0; r < out.count; ++r)
       for (int64_t phase = 0; phase < phases; ++phase)
-        for (int64_t m = 0; m < b_.sample_count(out.n); ++m)
+        for (int64_t m = 0; m < b_.sample_count(n); ++m)
           call_.folded.keep(
-              b_.first_sample(out.n) + m, out.first + r, run.q0 * call_.c.phases - call_.lead + phase0 + phase,
+              b_.first_sample(n) + m, out.first + r, run.q0 * call_.c.phases - call_.lead + phase0 + phase,
               call_.c.phases, &result_[(r * phases_held_ + phase) * result_row_ + m], call_.width, run.q_len);
   }
 
@@ -164,6 +176,7 @@ class CorrelateItem {
   const CorrelateBlock<E> b_;
   const CorrelateSource<E> source_;
   const CorrelateTiles<E> tiles_;
+  const std::vector<Run> runs_;
   const int64_t result_row_, phases_held_;
   const int64_t chunk_;      // tiles that are computed together
   const Scratch<T> result_;  // [row][phase held][position]

@@ -21,8 +21,8 @@ class CorrelateTiles {
   CorrelateTiles(const CorrelateCall<E>& call, const CorrelateBlock<E>& block, const CorrelateSource<E>& source)
       : call_(call), b_(block), source_(source), unit_step_(call.together ? 0 : call.c.unit_step()) {}
 
-  // Rows of tiles [first, last) at one phase (and those joined with it, phase_row apart): positions of sample n, in rows of `out` with
-  // room for `room`.
+  // Rows of tiles [first, last) at one phase (and those joined with it, phase_row apart): positions of samples [n, n_end), in rows of
+  // `out` with room for `room`.
   template <class O>
   void compute(
       int64_t first,
@@ -30,7 +30,9 @@ class CorrelateTiles {
       int64_t phase,
       const SpanRun& run,
       int64_t n,
+      int64_t n_end,
       O* out,
+      int64_t out_n,
       int64_t out_row,
       int64_t phase_row,
       int64_t room) const {
@@ -41,30 +43,25 @@ class CorrelateTiles {
     args.out_type = kDType<O>;
     args.channels = call_.c.channels;
     args.taps = call_.plan.layout.phase_taps(phase);
-    const auto ahead = source_.ahead(n);
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
     const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows
-    args.next_row = ahead.row;
-    if (ahead.lines) {
-      const int64_t every = std::clamp<int64_t>(steps * b_.tiles * call_.c.phases / ahead.lines, 1, kMostSteps);
-      args.next_shift = std::bit_width(uint64_t(every)) - 1;
-      args.next_steps = ahead.lines << args.next_shift;
-    }
     for (int64_t tile = first; tile < last; ++tile) {
       const int64_t row = b_.first_row(tile), rows = b_.row_count(tile);
-      args.next = ahead.first + b_.group(tile) * call_.c.channels * ahead.row;
-      args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
       const WeightView<T> w = call_.weights_of(row, rows, tap0);
       args.w = w.data;
       args.w_row = w.row;
       args.w_channel = w.channel;
       args.init = call_.inits ? call_.inits + row : nullptr;
-      for (size_t i = run.first; i < run.last; ++i) {
-        const Span& span = source_.spans()[i];
-        const int64_t done = (span.q0 - run.q0) * width;
-        source_.set(span, n, b_.group(tile), tap0, args);
-        O* to = out + (row - b_.first_row(first)) * out_row + done;
-        compute_span(args, rows * joined, span.q_len * width, to, joined > 1 ? phase_row : out_row, room - done);
+      O* to = out + (row - b_.first_row(first)) * out_row;
+      for (int64_t sample = n; sample < n_end; ++sample, to += out_n) {
+        set_ahead(phase, tile, sample, steps, args);
+        for (size_t i = run.first; i < run.last; ++i) {
+          const Span& span = source_.spans()[i];
+          const int64_t done = (span.q0 - run.q0) * width;
+          source_.set(span, sample, b_.group(tile), tap0, args);
+          compute_span(
+              args, rows * joined, span.q_len * width, to + done, joined > 1 ? phase_row : out_row, room - done);
+        }
       }
     }
   }
@@ -100,6 +97,18 @@ class CorrelateTiles {
   static constexpr int64_t kMostSteps = 16;
   // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
   static constexpr int64_t kTileElements = 512;
+
+  // What all tiles of sample n, `steps` for each tile of rows and phase, fetch meanwhile.
+  void set_ahead(int64_t phase, int64_t tile, int64_t n, int64_t steps, CorrelateArgs<T>& args) const {
+    const auto ahead = source_.ahead(n);
+    if (!ahead.lines) return;
+    const int64_t every = std::clamp<int64_t>(steps * b_.tiles * call_.c.phases / ahead.lines, 1, kMostSteps);
+    args.next = ahead.first + b_.group(tile) * call_.c.channels * ahead.row;
+    args.next_row = ahead.row;
+    args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
+    args.next_shift = std::bit_width(uint64_t(every)) - 1;
+    args.next_steps = ahead.lines << args.next_shift;
+  }
 
   // `count` positions (of samples side by side, each) of `rows` rows.
   template <class O>

@@ -126,19 +126,18 @@ void pack_panel(
       const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
       copy_columns(begin, start + begin * stride, done_begin - begin);
       copy_columns(done_end, start + done_end * stride, end - done_end);
+      int64_t last = end;
       if (c.source_padding == PaddingMode::zeros) {
         zero_columns(to, layout.row, channels, begin * width);
-        zero_columns(to + end * width, layout.row, channels, (count - end) * width);
       } else {
         const auto copy_outside = [&](int64_t column) {
           copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
         };
-        const int64_t padded_end = std::clamp(ceil_div(c.source_end - start, stride), end, count);
+        last = std::clamp(ceil_div(c.source_end - start, stride), end, count);
         for (int64_t column = 0; column < begin; ++column) copy_outside(column);
-        for (int64_t column = end; column < padded_end; ++column) copy_outside(column);
-        zero_columns(to + padded_end * width, layout.row, channels, (count - padded_end) * width);
+        for (int64_t column = end; column < last; ++column) copy_outside(column);
       }
-      zero_columns(to + count * width, layout.row, channels, layout.padded(q_len) - q_len * width);
+      zero_columns(to + last * width, layout.row, channels, (count - last - q_len) * width + layout.padded(q_len));
     }
   }
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <utility>
 
 #include "../division.h"
 #include "spans.h"
@@ -35,6 +36,8 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for many rows.
 constexpr int64_t kPassedVectors = 16;
+// A thread may have so much of an equal share of the work: less would cost more in narrow tiles and halos.
+constexpr double kEvenShare = 1.08;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
 // Taps as rows. As many positions of a channel at a time as memory delivers at full speed, of as many channels as fill a quarter
@@ -151,9 +154,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.pack_weights =
       c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > kUnpackedVectors;
 
-  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles.
+  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads whole vectors.
   const auto part = [&](int64_t parts) {
-    const int64_t length = ceil_div(q_total, parts), unit = length > tile ? tile : machine.lanes;
+    const int64_t length = ceil_div(q_total, parts), unit = length > tile && threads == 1 ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
   };
   int64_t parts = 1;
@@ -198,16 +201,35 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.n_block *= width;
   plan.tile_block = plan.held_tiles;
 
-  // Equal shares of what is held, for all threads: give up sharing first, then split positions, then rows.
-  const auto items = [&] {
-    return ceil_div(c.n, plan.n_block) * ceil_div(most_groups, plan.group_block) * ceil_div(q_total, plan.q_block) *
-           ceil_div(plan.held_tiles, plan.tile_block);
+  // Equal shares of what is held, for all threads: give up sharing first, then split positions, then rows, as far as that helps. The
+  // first thread has the largest share, because the last block of a row is shorter than others: so much of an equal one.
+  const auto share = [&] {
+    const int64_t q_blocks = ceil_div(q_total, plan.q_block), tile_blocks = ceil_div(plan.held_tiles, plan.tile_block);
+    const int64_t of_row = q_blocks * tile_blocks;
+    const int64_t rows = ceil_div(c.n, plan.n_block) * ceil_div(most_groups, plan.group_block);
+    const int64_t of_first = ceil_div(rows * of_row, threads), left = of_first % of_row;
+    const int64_t positions = of_first / of_row * q_total + std::min(left * plan.q_block / tile_blocks, q_total);
+    const double all = double(c.n) * double(most_groups) * double(q_total);
+    return std::min(double(positions * plan.n_block * plan.group_block), all) * double(threads) / all;
   };
-  while (!shared_evenly(items(), threads) && plan.n_block > width)
-    plan.n_block = ceil_div(plan.n_block / 2, width) * width;
-  while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!shared_evenly(items(), threads) && width == 1 && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
-  while (!shared_evenly(items(), threads) && plan.tile_block > 1) plan.tile_block = ceil_div(plan.tile_block, 2);
+  const auto even = [&] { return !(share() > kEvenShare); };
+  while (!even() && plan.n_block > width) plan.n_block = ceil_div(plan.n_block / 2, width) * width;
+  while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  if (!even() && width == 1) {
+    int64_t best = parts;
+    double least = share();
+    for (const int64_t most = 2 * std::max(parts, threads); !even() && parts < most && plan.q_block > tile;) {
+      set_parts(parts + 1);
+      if (share() < least) best = parts, least = share();
+    }
+    set_parts(best);
+  }
+  for (double before = share(); !even() && plan.tile_block > 1; before = share()) {
+    const int64_t tile_block = std::exchange(plan.tile_block, ceil_div(plan.tile_block, 2));
+    if (share() < before) continue;
+    plan.tile_block = tile_block;
+    break;
+  }
   plan.held_groups = most_groups / plan.group_block * plan.group_block;
   return plan;
 }

@@ -20,9 +20,10 @@ from torch import Tensor
 from torch_conv1d import _C, conv1d, set_algorithm
 
 SEEDS = range(5)
-CHANNELS, LENGTH = 72, 400
-# Kernel size and stride; of several that are computed alike, one of several groups of taps.
-KERNELS = ((2, 1), (3, 1), (4, 1), (5, 1), (11, 1), (8, 4))
+CHANNELS, LENGTH = 96, 400
+# Kernel size and stride: one of each form, one of several groups of taps, phases of equal and of
+# unequal numbers of taps.
+KERNELS = ((2, 1), (3, 1), (4, 1), (5, 1), (11, 1), (8, 4), (5, 2), (7, 4))
 
 
 def _spread(*shape: int) -> Tensor:

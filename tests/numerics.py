@@ -170,11 +170,15 @@ def _scale(p: Problem, operation: str, squares: Tensor) -> Tensor:
     if taps is None:
         return squares.sqrt()
     length = squares.shape[-1]
-    # Positions of a tile are this far apart; the first tile of grad_input starts in the padding.
+    # Positions of a tile are this far apart; the first tile of grad_input starts outside, where the
+    # last tap of a kernel is the first of its phase.
     apart, outside = p.dilation, 0
     if operation == "grad_input":
         apart *= p.stride
-        outside = p.pad_left % p.stride if p.padding_mode == "zeros" else p.pad_left
+        if p.padding_mode == "zeros":
+            outside = (p.pad_left - p.kernel_size) % p.stride
+        else:
+            outside = p.pad_left + -p.kernel_size % p.stride
     padded = F.pad(squares, (outside, -(outside + length) % (toom_cook.OUTPUTS * apart)))
     largest = padded.unflatten(-1, (-1, toom_cook.OUTPUTS, apart)).amax(-2, keepdim=True)
     tiles = largest.expand(-1, -1, -1, toom_cook.OUTPUTS, -1).flatten(2)[..., outside:]

@@ -22,14 +22,13 @@ std::string toom_cook_name(const ToomCookForm& form) {
 void explain_toom_cook(
     std::ostream& out, const char* name, const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, machine);
-  const int64_t rows = plan.row_begin(1);
+  const int64_t rows = std::min(plan.band_rows(), machine.correlate_rows);
   out << name << ".algorithm: " << toom_cook_name(plan) << "\n"
       << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes << " products\n"
-      << name << ".blocks: n " << plan.n_block << ", positions " << plan.q_block * plan.positions() << ", row tiles "
-      << plan.tile_block << " of " << plan.row_tiles << "\n"
-      << name << ".reason: " << plan.points << " multiplications for " << kToomCookOutputs << " results of "
-      << plan.taps << " taps; " << plan.tap_count << " taps are " << plan.tap_groups << " of these, and "
-      << plan.channels << " channels and " << plan.rows << " rows a group outweigh the transforms";
+      << name << ".blocks: n " << plan.n_block << ", positions " << plan.q_block * plan.positions() << ", bands "
+      << plan.band_block << " of " << plan.bands() << ", of " << plan.band_rows() << " rows\n"
+      << name << ".reason: " << plan.products() << " multiplications instead of " << kToomCookOutputs * c.taps
+      << ", and " << plan.channels << " channels and " << plan.rows << " rows a group outweigh the transforms";
   if (c.phases * c.source_stride > 1)
     out << "; each phase of the stride is a " << (c.phases > 1 ? "row" : "channel") << " of its own";
   out << "\n";

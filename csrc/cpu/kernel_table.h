@@ -23,7 +23,8 @@ constexpr int64_t kFetchedChannels = 16;
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
-// or, for weights that are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
+// where packed weights of a tap may be followed by w_gap elements, those of a channel by w_skip; or, for weights that are not packed,
+// w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
 // Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
 // Chains that go on start at what `out` holds instead: the channels of a sum may come in several calls.
 template <class T>
@@ -41,6 +42,7 @@ struct CorrelateArgs {
   DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
   bool goes_on = false;
+  int64_t w_gap = 0, w_skip = 0;
   // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i < next_steps, by
   // every `every`-th channel c from s % every on, the cache line at next + c * next_row + s / every * 64, in bytes.
   const char* next = nullptr;

@@ -23,8 +23,6 @@ constexpr int64_t kL1Bytes = 24 << 10;
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
 constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
-// Positions, times taps of the filtering, from which the products saved outweigh the transformation of the sums.
-constexpr int64_t kTransformedSum = 256;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 
@@ -64,9 +62,7 @@ GradWeightPlan plan_grad_weight(
   const Correlation c = forward_correlation(p);
   const bool few_channels = p.c_out_per_group() < kOuterChannels;
   const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
-  // The batch is summed over anyway, so it may have a say here.
-  const bool transforms =
-      !few_channels && saves_products(c, algorithm) && p.n * p.l_out * ToomCookForm(c).taps >= kTransformedSum;
+  const bool transforms = !few_channels && sums_by_toom_cook(c, algorithm);
   plan.reduction = plan_reduction(
       p, transforms                               ? GradWeightLanes::transformed
          : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
@@ -135,11 +131,12 @@ GradWeightPlan plan_grad_weight(
     plan.ci_block = p.c_in_per_group();
     plan.co_block = p.c_out_per_group();
     const int64_t parts = r.parts > 1 ? r.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes : 0;
-    while (bytes() > std::min(kTransformedBytes, kTransformedCall - parts) && plan.ci_block + plan.co_block > 2) {
-      if (one_block || plan.co_block == 1 || (plan.ci_block > 1 && plan.ci_block * p.stride > plan.co_block))
+    while (bytes() > std::min(kTransformedBytes, kTransformedCall - parts) &&
+           (plan.ci_block > 1 || plan.co_block > tile)) {
+      if (plan.ci_block > 1 && (one_block || plan.co_block <= tile || plan.ci_block * p.stride > plan.co_block))
         plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
       else
-        plan.co_block = ceil_div(p.c_out_per_group(), ++co_parts);
+        plan.co_block = ceil_div(ceil_div(p.c_out_per_group(), ++co_parts), tile) * tile;
     }
     plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
   } else {

@@ -4,7 +4,8 @@
 //     sum[co, c, a, g] = sum over n, t, e of gradient[co, a, t, e] * source[c, a, t + g * r / m, e]
 //     grad_w[co, c, g * r + s] = sum over a of G[a][s] * sum[co, c, a, g]
 //
-// with (c, j) in the place of c, and tap (g * r + s) * stride + j of c as its tap, where there is a stride.
+// with (c, j) in the place of c, and tap (g * r + s) * stride + j of c as its tap, where there is a stride. Without that tap for s = r - 1,
+// (c, g, j) has no sum at infinity, which meets no other s.
 //
 // At each point this is the outer tile, with columns (t, e) as its positions. The bias sums grad_y itself.
 #pragma once
@@ -35,15 +36,16 @@ class ToomCookItem {
         g_(tile_width() * positions_),
         g_point_(held_ * call.plan.reduction.runs * positions_ / kToomCookOutputs),
         gradient_(form_.points * g_point_),
-        weights_(b_.ci_count * form_.tap_groups * form_.source_phases),
-        sums_(form_.points * weights_ * held_),
+        sums_(form_.points * weights(0) * held_),
         result_((b_.ci_count * call.c.taps + form_.taps * form_.source_phases) * held_),
         bias_sums_(held_),
         ones_(positions_) {
-    for (int64_t ci = 0; ci < b_.ci_count; ++ci)
-      for (int64_t g = 0; g < form_.tap_groups; ++g)
-        for (int64_t j = 0; j < form_.source_phases; ++j)
-          offsets_.push_back((ci * form_.source_phases + j) * row_ + g * form_.dilation);
+    for (int64_t point : {int64_t(0), last()})
+      for (int64_t ci = 0; ci < b_.ci_count; ++ci)
+        for (int64_t term = 0; term < form_.terms(point); ++term)
+          offsets_[point > 0].push_back(
+              (ci * form_.source_phases + term % form_.source_phases) * row_ +
+              term / form_.source_phases * form_.dilation);
   }
 
   void run() const {
@@ -52,14 +54,17 @@ class ToomCookItem {
   }
 
  private:
+  int64_t last() const { return form_.points - 1; }
+  // Of one output channel, (channel, tap group, j) that have sums at a point.
+  int64_t weights(int64_t point) const { return b_.ci_count * form_.terms(point); }
   int64_t tile_width() const { return call_.kernels.outer_vectors * call_.kernels.lanes; }
 
   // Output channels [co0, co0 + count): all of them, or those held of the only block, whose x is transformed once.
   void run_held(int64_t co0, int64_t count) const {
-    std::fill_n(sums_.data(), form_.points * weights_ * held_, T(0));
+    std::fill_n(sums_.data(), form_.points * weights(0) * held_, T(0));
     std::fill_n(bias_sums_.data(), held_, T(0));
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
-      for (int64_t m = 0; m < runs && weights_ && co0 == 0; ++m)
+      for (int64_t m = 0; m < runs && b_.ci_count && co0 == 0; ++m)
         ToomCookSource<E>{form_,           call_.kernels,
                           call_.copy,      call_.x,
                           n0 + m,          b_.group0 * call_.c.channels + b_.ci0,
@@ -103,7 +108,7 @@ class ToomCookItem {
          from.stride_c, from.stride_l, count, length});
     int64_t offsets[kToomCookOutputs];
     for (int64_t i = 0; i < kToomCookOutputs; ++i) offsets[i] = i * run;
-    if (weights_)
+    if (b_.ci_count)
       call_.kernels.transform_result_gradient[form_.taps](
           {g_.data(), kToomCookOutputs * run, offsets, T(0), to, run, g_point_, tiles_of(length), run});
     const int64_t first = 0;
@@ -117,15 +122,15 @@ class ToomCookItem {
     const int64_t whole_runs = std::max<int64_t>(chain() / columns, 1);
     for (int64_t point = 0; point < form_.points; ++point)
       for (int64_t co = 0; co < count; co += tile_width())
-        for (int64_t j = 0; j < weights_; j += kernels.outer_rows) {
-          const int64_t rows = std::min(kernels.outer_rows, weights_ - j), lanes = width(count - co);
+        for (int64_t j = 0; j < weights(point); j += kernels.outer_rows) {
+          const int64_t rows = std::min(kernels.outer_rows, weights(point) - j), lanes = width(count - co);
           const T* x = x_.data() + point * x_point_;
           const T* g = gradient_.data() + point * g_point_ + co * runs * columns;
-          T* sum = sums_.data() + (point * weights_ + j) * held_ + co;
+          T* sum = sums_.data() + (point * weights(0) + j) * held_ + co;
           for (int64_t m = 0; m < runs; m += whole_runs)
             for (int64_t i = 0; i < columns; i += chain())
               kernels.outer[rows][lanes / kernels.lanes](
-                  {x + m * sample_ + i, sample_, offsets_.data() + j, g + (m * columns + i) * lanes,
+                  {x + m * sample_ + i, sample_, offsets_[point == last()].data() + j, g + (m * columns + i) * lanes,
                    std::min(whole_runs, runs - m), std::min(chain(), columns - i), sum, held_});
         }
   }
@@ -133,11 +138,11 @@ class ToomCookItem {
   void write(int64_t co0, int64_t count) const {
     const int64_t co = b_.group0 * call_.c.rows + b_.co0 + co0;
     const int64_t taps = call_.c.taps, of_tap = form_.source_phases * held_;
-    if (weights_) {
+    if (b_.ci_count) {
       // To [channel][tap][output channel]: what taps beyond the kernel leave, those of the next channel overwrite.
       int64_t offsets[2 * kToomCookOutputs];
-      for (int64_t a = 0; a < form_.points; ++a) offsets[a] = a * weights_ * held_;
-      for (int64_t ci = 0; ci < b_.ci_count; ++ci)
+      for (int64_t a = 0; a < form_.points; ++a) offsets[a] = a * weights(0) * held_;
+      for (int64_t ci = 0; ci < b_.ci_count; ++ci, offsets[last()] -= (form_.terms(0) - form_.terms(last())) * held_)
         call_.kernels.transform_weight_gradient[form_.taps](
             {sums_.data() + ci * form_.tap_groups * of_tap, of_tap, offsets, T(0), result_.data() + ci * taps * held_,
              form_.taps * of_tap, of_tap, form_.tap_groups, of_tap});
@@ -157,12 +162,11 @@ class ToomCookItem {
   const Scratch<T> g_;       // [position][lane], of one run and tile of output channels
   const int64_t g_point_;
   const Scratch<T> gradient_;  // [point][tile of output channels][run][column][lane]
-  const int64_t weights_;      // (channel, tap group, j) of one output channel
   const Scratch<T> sums_;      // [point][channel][tap group][j][output channel]
   const Scratch<T> result_;    // [channel][tap][output channel]
   const Scratch<T> bias_sums_;
   const Scratch<T> ones_;
-  std::vector<int64_t> offsets_;  // of (channel, tap group, j)
+  std::vector<int64_t> offsets_[2];  // of (channel, tap group, j), at other points and at infinity
 };
 
 }  // namespace torch_conv1d::cpu

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstdlib>
+#include <numeric>
 
 #include "../division.h"
 #include "toom_cook.h"
@@ -7,44 +8,66 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Transforms cost as much as products with this many more channels and rows.
-constexpr int64_t kTransforms = 20;
-// A batch of one has to pay for the transformed weights: cheap for five taps, which save most, and dear, a position for
-// every kWeightsOfPosition, where there are more elements than a thread keeps memory for.
-constexpr int64_t kPositions = 128, kPositionsOfFiveTaps = 32;
-constexpr int64_t kManyWeights = 1 << 20, kWeightsOfPosition = 1 << 13;
+// In products with direct sums: one at the points, where sums are stored in between; the transforms of an element of a row or a channel
+// at a point; those of a weight at a point. Fitted to layers of 64 to 512 channels, 3 to 9 taps and 40 to 4000 positions, on AVX-512,
+// which gains less than AVX2.
+constexpr double kProduct = 1.15, kTransform = 12, kWeight = 9;
+// The same of grad_weight, where direct sums are as far from the peak.
+constexpr double kSumProduct = 1, kSumWeight = 16;
+// Columns and positions fill vectors, at least those of AVX2.
+constexpr int64_t kLanes = 8;
+// Runs of weights in grad_input, in bytes, below which reading them counts twice.
+constexpr int64_t kWeightRun = 256;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
-// much, which leaves room for the products held.
-constexpr int64_t kItemBytes = 13 << 18, kSharedBytes = 5 << 19;
+// much, which leaves room for a band: its products and, if they are not shared, its weights.
+constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kBandBytes = 3 << 18;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
-}  // namespace
+int64_t in_vectors(int64_t count) { return ceil_div(count, kLanes) * kLanes; }
 
-bool saves_products(const Correlation& c, Algorithm algorithm) {
-  if (algorithm == Algorithm::direct) return false;
-  const int64_t stride = c.phases * c.source_stride;
-  if (c.taps <= stride || (stride > 1 && std::abs(c.step) > 1)) return false;
-  const ToomCookForm form(c);
-  if (form.rows < 2) return false;  // a single row is the fir tile's
-  // Products that save less than a quarter do not pay for more weights.
-  const int64_t of_tile = form.points * form.tap_groups * stride, of_direct_sums = kToomCookOutputs * c.taps;
-  if (of_tile * 5 > of_direct_sums * 4) return false;
-  // Positions computed beyond the end of the result: a tile of each phase of the dilation at most.
-  if (form.tiles * form.positions() * 4 > form.length * 5) return false;
-  const int64_t products = form.rows * form.channels * form.tap_groups;
-  return form.points * (products + kTransforms * (form.rows + form.channels)) <
-         kToomCookOutputs * c.rows * c.channels * c.taps;
+// Of a column, for each row and channel of the layer; and, in weights, at all points.
+double column_cost(const Correlation& c, const ToomCookForm& form, double product) {
+  return product * form.products() +
+         kTransform * form.points * (form.rows + form.channels) / (double(c.rows) * c.channels);
+}
+int64_t weights_at_points(const ToomCookForm& form) {
+  return form.points * form.tap_groups * form.phases * form.source_phases;
 }
 
+// Whether there is a form, and rows for it: a single one is the fir tile's.
+bool has_form(const Correlation& c, Algorithm algorithm) {
+  const int64_t stride = c.phases * c.source_stride;
+  return algorithm != Algorithm::direct && c.taps > stride && (stride == 1 || std::abs(c.step) == 1) &&
+         c.rows * c.phases > 1 && c.channels > 0;
+}
+
+}  // namespace
+
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
-  if (!saves_products(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
+  if (!has_form(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
   const ToomCookForm form(c);
-  const int64_t weights = form.rows * form.channels * form.tap_groups * form.points;
-  return form.length >= (form.taps == 5 ? kPositionsOfFiveTaps : kPositions) &&
-         (weights <= kManyWeights || form.length >= weights / kWeightsOfPosition);
+  // Many weights are transformed for as many columns as there is room for.
+  constexpr int64_t kBytes = sizeof(float);
+  const int64_t row_bytes = form.points * form.channels * form.tap_groups * kBytes;
+  const int64_t columns = form.sample_columns(form.tiles),
+                most = form.rows * row_bytes > kSharedBytes ? kItemBytes / (form.points * form.channels * kBytes)
+                                                            : columns;
+  const int64_t run = kBandBytes / row_bytes / form.phases * c.taps * kBytes;
+  const double weight = c.step < 0 && run < kWeightRun ? 2 * kWeight : kWeight;
+  return in_vectors(columns) * column_cost(c, form, kProduct) +
+             ceil_div(columns, std::max<int64_t>(most, 1)) * weight * weights_at_points(form) <
+         in_vectors(form.length) * c.taps;
+}
+
+bool sums_by_toom_cook(const Correlation& c, Algorithm algorithm) {
+  if (!has_form(c, algorithm)) return false;
+  const ToomCookForm form(c);
+  return c.n * form.sample_columns(form.tiles) * column_cost(c, form, kSumProduct) +
+             kSumWeight * weights_at_points(form) <
+         c.n * form.length * c.taps;
 }
 
 ToomCookForm::ToomCookForm(const Correlation& c)
@@ -56,33 +79,30 @@ ToomCookForm::ToomCookForm(const Correlation& c)
       taps(tap_count <= kMaxToomCookTaps ? tap_count : kToomCookOutputs),
       points(kToomCookOutputs + taps - 1),
       tap_groups(ceil_div(tap_count, taps)),
+      last_phases(
+          std::clamp<int64_t>(c.taps - (tap_groups * taps - 1) * phases * source_phases, 0, phases * source_phases)),
       dilation(std::abs(c.step)),
-      begin(floor_div(c.first - c.fold_left, phases) * phases - c.first),
+      begin(floor_div(c.first - c.fold_left - c.taps, phases) * phases + c.taps - c.first),
       length(ceil_div(c.out_length + c.fold_right - begin, phases)),
       tiles(ceil_div(length, positions())),
       source(c) {
   source.phases = source.step = 1;
   source.taps = source_phases;
-  source.first = floor_div(begin, phases) + c.offset(0) + std::min<int64_t>((tap_count - 1) * c.step, 0);
+  source.first = ceil_div(begin + c.first + std::min<int64_t>((c.taps - 1) * c.step, 0), phases);
 }
 
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   ToomCookPlan plan(c);
-  plan.row_unit = plan.phases <= machine.correlate_rows ? plan.phases : 1;
-  plan.row_tiles = plan.row_unit == plan.phases ? ceil_div(c.rows, machine.correlate_rows / plan.phases)
-                                                : c.rows * ceil_div(plan.phases, machine.correlate_rows);
-  plan.tile_block = plan.row_tiles;
 
   // Few weights are transformed once; items that share many have less room for the source. More weights than that are transformed
-  // by every item, those of a few row tiles just before they are used, for as many columns as there is room for.
-  const int64_t rows = plan.most_rows();
-  const int64_t tile_weights = plan.points * rows * plan.channels * plan.tap_groups;
-  const int64_t weight_bytes = c.groups * plan.row_tiles * tile_weights * sum_bytes / machine.threads;
+  // by every item, those of a band just before they are used, for as many columns as there is room for.
+  const int64_t row_weights = plan.points * plan.channels * plan.tap_groups;
+  const int64_t weight_bytes = c.groups * plan.rows * row_weights * sum_bytes / machine.threads;
   plan.shared_weights = weight_bytes <= kSharedBytes;
 
-  // The transformed source of a point meets all rows, and stays in the L2 cache beside the weights that pass through and
-  // the products held.
-  const int64_t tile = machine.lanes * machine.correlate_vectors[rows];
+  // The transformed source of a point meets all rows of a band, and stays in the L2 cache beside their weights and products.
+  const int64_t unit_rows = std::min(machine.correlate_rows, plan.rows);
+  const int64_t tile = machine.lanes * machine.correlate_vectors[unit_rows];
   const int64_t column_bytes = plan.points * plan.channels * sum_bytes;
   const int64_t fitting = plan.shared_weights
                               ? std::min(plan.points * machine.l2_bytes / 8, kItemBytes - weight_bytes) / column_bytes
@@ -105,17 +125,28 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
   plan.n_block = ceil_div(n, ceil_div(n, samples));
   // Weights that meet one block of positions belong to its item.
   if (plan.n_block >= n && plan.q_block >= plan.tiles) plan.shared_weights = false;
-  const int64_t held = plan.points * rows * columns + (plan.shared_weights ? 0 : tile_weights);
-  plan.held_tiles = std::max<int64_t>(machine.l2_bytes / 4 / sum_bytes / held, 1);
+
+  // As many rows as there is room for, the fewer of them the more often passes the source: whole tiles of them.
+  const int64_t band_rows =
+      kBandBytes / sum_bytes /
+      (plan.points * plan.n_block * plan.sample_columns(plan.q_block) + (plan.shared_weights ? 0 : row_weights));
+  const int64_t most_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
+  plan.band_channels =
+      std::clamp<int64_t>(most_channels < step ? most_channels : most_channels / step * step, 1, c.rows);
+  plan.band_phases =
+      most_channels > 0 ? plan.phases : std::min(std::max(band_rows / unit_rows * unit_rows, unit_rows), plan.phases);
+  plan.band_block = plan.bands();
 
   const auto items = [&] {
     return ceil_div(c.n, plan.n_block) * c.groups * ceil_div(plan.tiles, plan.q_block) *
-           ceil_div(plan.row_tiles, plan.tile_block);
+           ceil_div(plan.bands(), plan.band_block);
   };
   while (!shared_evenly(items(), machine.threads) && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
   // Items of other rows transform the source once more.
-  while (!shared_evenly(items(), machine.threads) && plan.tile_block > 1)
-    plan.tile_block = ceil_div(plan.tile_block, 2);
+  while (!shared_evenly(items(), machine.threads) && plan.band_block > 1)
+    plan.band_block = ceil_div(plan.band_block, 2);
+  while (!shared_evenly(items(), machine.threads) && plan.band_channels > step)
+    plan.band_channels = ceil_div(ceil_div(plan.band_channels, 2), step) * step;
   return plan;
 }
 

@@ -81,26 +81,39 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
   }
 }
 
-// Pairs, whose two elements go to or come from rows of their own, are the two phases of a stride of 2:
-// to[i] and to[to_column + i] = from[2 * i] and from[2 * i + 1].
-template <class T>
-inline void split_pairs(T* to, int64_t to_column, const T* from, int64_t pairs) {
-  constexpr typename FirstIndices<kLanes<T>>::type kAll;
-  constexpr int64_t kAhead = 4096 / sizeof(T);  // the hardware does not look beyond a page
-  int64_t i = 0;
-  for (; i + kLanes<T> <= pairs; i += kLanes<T>) {
-    __builtin_prefetch(from + 2 * i + kAhead);
-    __builtin_prefetch(from + 2 * i + kAhead + kLanes<T>);
-    const Vector<T> a = load<Vector<T>>(from + 2 * i), b = load<Vector<T>>(from + 2 * i + kLanes<T>);
-    store(to + i, every_second(a, b, kAll, false));
-    store(to + to_column + i, every_second(a, b, kAll, true));
-  }
-  for (; i < pairs; ++i) {
-    to[i] = from[2 * i];
-    to[to_column + i] = from[2 * i + 1];
+// Elements First, First + Length, First + 2 * Length ... of Length vectors, where `some` has those of the first At.
+template <int Length, int First, int At, class V, int... I>
+inline V every_length(const V* x, V some, Indices<I...> all) {
+  if constexpr (At == Length) {
+    return some;
+  } else {
+    constexpr int kCount = sizeof...(I);
+    return every_length<Length, First, At + 1>(
+        x,
+        V(SHUFFLE(
+            some, x[At],
+            ((I * Length + First) / kCount == At             ? kCount + (I * Length + First) % kCount
+             : At == 1 && (I * Length + First) / kCount == 0 ? I * Length + First
+                                                             : I)...)),
+        all);
   }
 }
-// to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse.
+// Runs, whose elements go to rows of their own, are the phases of a stride, or the taps of kernels:
+// to[k * to_column + i] = from[i * Length + k], for a vector of runs at least; the last vector ends where the runs do.
+template <class T, int... K>
+inline void split_runs(T* to, int64_t to_column, const T* from, int64_t runs, Indices<K...>) {
+  constexpr int kLength = sizeof...(K);
+  constexpr int64_t kAhead = 4096 / sizeof(T);  // the hardware does not look beyond a page
+  for (int64_t i = 0; i < runs; i += kLanes<T>) {
+    const int64_t at = i + kLanes<T> <= runs ? i : runs - kLanes<T>;
+    const T* first = from + at * kLength;
+    const Vector<T> x[] = {load<Vector<T>>(first + K * kLanes<T>)...};
+    (__builtin_prefetch(first + K * kLanes<T> + kAhead), ...);
+    (store(to + K * to_column + at, every_length<kLength, K, 1>(x, x[0], typename FirstIndices<kLanes<T>>::type())),
+     ...);
+  }
+}
+// to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse of runs of two.
 template <class T>
 inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
   constexpr typename FirstIndices<kLanes<T>>::type kAll;
@@ -120,8 +133,15 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
 template <class T>
 inline void copy_transposed_block(
     T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
-  if (columns == 2 && from_row == 2)
-    split_pairs(to, to_column, from, rows);
+  const int64_t run = from_row == columns && rows >= kLanes<T> ? columns : 0;
+  if (run == 2)
+    split_runs(to, to_column, from, rows, FirstIndices<2>::type());
+  else if (run == 3)
+    split_runs(to, to_column, from, rows, FirstIndices<3>::type());
+  else if (run == 5)
+    split_runs(to, to_column, from, rows, FirstIndices<5>::type());
+  else if (run == 7)
+    split_runs(to, to_column, from, rows, FirstIndices<7>::type());
   else if (rows == 2 && to_column == 2)
     join_pairs(to, from, from_row, columns);
   else if (columns < 4 && rows <= 16)  // the weights of a tile: too few for squares of several sizes

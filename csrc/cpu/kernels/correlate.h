@@ -50,7 +50,7 @@ struct SumsOut {
   }
 };
 
-// Packed: w is [channel][tap][row]. Otherwise it is where the caller of conv1d stored it.
+// Packed: w is [channel][tap][row], with room in between. Otherwise it is where the caller of conv1d stored it.
 template <class T, int Rows, int Vectors, bool Packed>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
@@ -77,7 +77,7 @@ void correlate(const CorrelateArgs<T>& a) {
       UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
         __builtin_prefetch(row + ahead + i);
       if constexpr (!Packed) w = a.w + c * a.w_channel;
-      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows : 1) {
+      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows + a.w_gap : 1) {
         const T* at = row + a.offset[t];
         const auto weight = [&](int r) { return broadcast(w[Packed ? r : r * a.w_row]); };
         // Beside the sums, registers hold the fewer of the two, and one of the other.
@@ -102,6 +102,7 @@ void correlate(const CorrelateArgs<T>& a) {
           }
         }
       }
+      if constexpr (Packed) w += a.w_skip;
       row += a.x_row;
     };
     if (many_channels) {

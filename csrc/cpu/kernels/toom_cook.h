@@ -183,41 +183,92 @@ void copy_dilated(const PlacesArgs<T>& a) {
     copy_runs<T, 0, Split>(a);
 }
 
-template <class T>
-void split(const PlacesArgs<T>& a) {
-  static_assert(kToomCookOutputs == 4);
-  if (a.dilation > 1) return copy_dilated<T, true>(a);
+// Every second of the runs of Run elements that a and b hold, as many as fill each, from `first` on; and runs of a and b in turn, the
+// lower or upper half of all.
+template <int Run, class V, int... I>
+inline V every_second_run(V a, V b, Indices<I...>, bool first) {
+  constexpr int kCount = sizeof...(I), kRuns = kCount / Run;
+  const auto at = [](int i, int from) constexpr {
+    const int run = 2 * (i / Run) + from;
+    return i / Run == kRuns ? i : run / kRuns * kCount + run % kRuns * Run + i % Run;
+  };
+  return first ? V(SHUFFLE(a, b, at(I, 1)...)) : V(SHUFFLE(a, b, at(I, 0)...));
+}
+template <int Run, class V, int... I>
+inline V runs_in_turn(V a, V b, Indices<I...>, bool upper) {
+  constexpr int kCount = sizeof...(I), kRuns = kCount / Run;
+  const auto at = [](int i, int from) constexpr {
+    const int run = i / Run + from;
+    return i / Run == kRuns ? i : run % 2 * kCount + run / 2 * Run + i % Run;
+  };
+  return upper ? V(SHUFFLE(a, b, at(I, kRuns)...)) : V(SHUFFLE(a, b, at(I, 0)...));
+}
+
+// The same in registers, for as many tiles at a time as a vector holds runs.
+template <class T, int Run>
+void split_vectors(const PlacesArgs<T>& a) {
+  constexpr int64_t kTiles = kLanes<T> / Run, kWidth = kTiles * Run;
   constexpr typename FirstIndices<kLanes<T>>::type kAll;
-  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
+  const T* row = a.row;
+  T* places = a.places;
+  for (int64_t t = 0; t < a.tiles; t += kTiles, row += 4 * kWidth, places += kWidth) {
     Vector<T> x[4];
     UNROLL for (int v = 0; v < 4; ++v)
-      x[v] = load<Vector<T>>(a.row + t * 4 + v * kLanes<T>);
-    const Vector<T> even_0 = every_second(x[0], x[1], kAll, false), even_1 = every_second(x[2], x[3], kAll, false);
-    const Vector<T> odd_0 = every_second(x[0], x[1], kAll, true), odd_1 = every_second(x[2], x[3], kAll, true);
-    store(a.places + t, every_second(even_0, even_1, kAll, false));
-    store(a.places + a.place_row + t, every_second(odd_0, odd_1, kAll, false));
-    store(a.places + 2 * a.place_row + t, every_second(even_0, even_1, kAll, true));
-    store(a.places + 3 * a.place_row + t, every_second(odd_0, odd_1, kAll, true));
+      x[v] = load<Vector<T>>(row + v * kWidth);
+    const Vector<T> even_0 = every_second_run<Run>(x[0], x[1], kAll, false);
+    const Vector<T> even_1 = every_second_run<Run>(x[2], x[3], kAll, false);
+    const Vector<T> odd_0 = every_second_run<Run>(x[0], x[1], kAll, true);
+    const Vector<T> odd_1 = every_second_run<Run>(x[2], x[3], kAll, true);
+    store(places, every_second_run<Run>(even_0, even_1, kAll, false));
+    store(places + a.place_row, every_second_run<Run>(odd_0, odd_1, kAll, false));
+    store(places + 2 * a.place_row, every_second_run<Run>(even_0, even_1, kAll, true));
+    store(places + 3 * a.place_row, every_second_run<Run>(odd_0, odd_1, kAll, true));
+  }
+}
+template <class T, int Run>
+void join_vectors(const PlacesArgs<T>& a) {
+  constexpr int64_t kTiles = kLanes<T> / Run, kWidth = kTiles * Run;
+  constexpr typename FirstIndices<kLanes<T>>::type kAll;
+  const T* places = a.places;
+  T* row = a.row;
+  for (int64_t t = 0; t < a.tiles; t += kTiles, row += 4 * kWidth, places += kWidth) {
+    Vector<T> x[4];
+    UNROLL for (int s = 0; s < 4; ++s)
+      x[s] = load<Vector<T>>(places + s * a.place_row);
+    const Vector<T> even_0 = runs_in_turn<Run>(x[0], x[2], kAll, false);
+    const Vector<T> even_1 = runs_in_turn<Run>(x[0], x[2], kAll, true);
+    const Vector<T> odd_0 = runs_in_turn<Run>(x[1], x[3], kAll, false);
+    const Vector<T> odd_1 = runs_in_turn<Run>(x[1], x[3], kAll, true);
+    store(row, runs_in_turn<Run>(even_0, odd_0, kAll, false));
+    store(row + kWidth, runs_in_turn<Run>(even_0, odd_0, kAll, true));
+    store(row + 2 * kWidth, runs_in_turn<Run>(even_1, odd_1, kAll, false));
+    store(row + 3 * kWidth, runs_in_turn<Run>(even_1, odd_1, kAll, true));
+  }
+}
+
+// One instruction shuffles two vectors of 64 bytes, and three those of 32, which only neighbours repay.
+template <class T, bool Split, int Run = 1>
+void move_places(const PlacesArgs<T>& a) {
+  static_assert(kToomCookOutputs == 4);
+  constexpr int kMostRun = VECTOR_BYTES == 64 ? kLanes<T> / 2 : 1;
+  if constexpr (Run > kMostRun) {
+    copy_dilated<T, Split>(a);
+  } else if (a.dilation > Run) {
+    move_places<T, Split, Run + 1>(a);
+  } else if constexpr (Split) {
+    split_vectors<T, Run>(a);
+  } else {
+    join_vectors<T, Run>(a);
   }
 }
 
 template <class T>
+void split(const PlacesArgs<T>& a) {
+  move_places<T, true>(a);
+}
+template <class T>
 void join(const PlacesArgs<T>& a) {
-  static_assert(kToomCookOutputs == 4);
-  if (a.dilation > 1) return copy_dilated<T, false>(a);
-  constexpr typename FirstIndices<kLanes<T>>::type kAll;
-  for (int64_t t = 0; t < a.tiles; t += kLanes<T>) {
-    Vector<T> x[4];
-    UNROLL for (int s = 0; s < 4; ++s)
-      x[s] = load<Vector<T>>(a.places + s * a.place_row + t);
-    const Vector<T> even_0 = in_turn(x[0], x[2], kAll, false), even_1 = in_turn(x[0], x[2], kAll, true);
-    const Vector<T> odd_0 = in_turn(x[1], x[3], kAll, false), odd_1 = in_turn(x[1], x[3], kAll, true);
-    T* row = a.row + t * 4;
-    store(row, in_turn(even_0, odd_0, kAll, false));
-    store(row + kLanes<T>, in_turn(even_0, odd_0, kAll, true));
-    store(row + 2 * kLanes<T>, in_turn(even_1, odd_1, kAll, false));
-    store(row + 3 * kLanes<T>, in_turn(even_1, odd_1, kAll, true));
-  }
+  move_places<T, false>(a);
 }
 
 }  // namespace

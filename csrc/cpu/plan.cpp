@@ -36,8 +36,6 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for many rows.
 constexpr int64_t kPassedVectors = 16;
-// A thread may have so much of an equal share of the work: less would cost more in narrow tiles and halos.
-constexpr double kEvenShare = 1.08;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
 // Taps as rows. As many positions of a channel at a time as memory delivers at full speed, of as many channels as fill a quarter

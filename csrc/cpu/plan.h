@@ -133,8 +133,13 @@ FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine
 // Below this many multiply-adds a second thread costs more than it saves.
 constexpr double kThreadWork = 1 << 18;
 
+// A thread may have so much of an equal share of the work: less would cost more in narrow tiles, halos and packing.
+constexpr double kEvenShare = 1.08;
+
 // Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is little.
-inline bool shared_evenly(int64_t items, int64_t threads) { return items % threads == 0 || items >= 8 * threads; }
+inline bool shared_evenly(int64_t items, int64_t threads) {
+  return double(ceil_div(items, threads) * threads) <= kEvenShare * double(items);
+}
 
 // Whether there are so few positions in all that lanes are rows of the result; or, in grad_input where each position meets one tap at
 // most, the weights of a channel as they are stored.

@@ -72,7 +72,7 @@ GradWeightPlan plan_grad_weight(
   const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
   plan.worth_threads = multiply_adds > kThreadWork;
-  const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 4 * machine.threads : 1;
+  const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
   const DirectReads direct(c, sum_bytes, data, sum_lanes);
@@ -96,7 +96,7 @@ GradWeightPlan plan_grad_weight(
     plan.group_block = channels.channel_block;
     plan.panel_length = std::min(r.length, channels.q_block);
     plan.co_block = plan.ci_block = 1;
-    while (r.parts * ceil_div(p.groups, plan.group_block) < wanted && plan.group_block > machine.lanes)
+    while (!shared_evenly(r.parts * ceil_div(p.groups, plan.group_block), threads) && plan.group_block > machine.lanes)
       plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
     return plan;
   }
@@ -154,15 +154,16 @@ GradWeightPlan plan_grad_weight(
     return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
            ceil_div(p.c_in_per_group(), plan.ci_block);
   };
+  const auto even = [&] { return shared_evenly(items(), threads); };
   // Items of other output channels pack x once more: less than transposing grad_y. Of transformed operands, sharing the fewer rows is.
   const int64_t least_co = dot ? 8 : 64;
-  while (items() < wanted && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (items() < wanted && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
+  while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (!even() && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
     plan.co_block = ceil_div(plan.co_block, 2);
-  while (items() < wanted && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
+  while (!even() && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
     plan.co_block = ceil_div(plan.co_block, 2);
-  while (items() < wanted && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
-  while (items() < wanted && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
+  while (!even() && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
+  while (!even() && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
   return plan;
 }
 

@@ -11,7 +11,6 @@
 //
 // The kernels are reached through the dispatcher, below torch.func's transforms, and so may record nodes of their
 // own, as ATen's generated code does; torch::autograd::Function refuses those transforms.
-#include <ATen/TensorSubclassLikeUtils.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/utils.h>
@@ -60,15 +59,31 @@ void announce(const NodePtr<T>& node) {
 #endif
 }
 
-// Of two results that nobody else has; in the place of the first, unless a graph, a mode or a transform may look on.
-at::Tensor sum_defined(const at::Tensor& a, const at::Tensor& b) {
-  if (!a.defined()) return b;
-  if (!b.defined()) return a;
-  return at::GradMode::is_enabled() || at::areAnyTensorSubclassLike({a, b}) ? a.add(b) : a.add_(b);
+bool has_tangent(const at::Tensor& tensor) { return torch::autograd::isFwGradDefined(tensor); }
+at::Tensor primal(const at::Tensor& tensor) { return tensor._fw_primal(0); }
+at::Tensor tangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0); }
+
+// Whether a call with these operands goes straight to a kernel: nothing is recorded, and no mode or transform has a say.
+bool unobserved(std::initializer_list<at::Tensor> operands) {
+  c10::DispatchKeySet keys;
+  for (const at::Tensor& operand : operands) {
+    if (!operand.defined()) continue;
+    if (torch::autograd::compute_requires_grad(operand) || has_tangent(operand)) return false;
+    keys = keys | operand.key_set();
+  }
+  constexpr auto kPassedThrough =
+      c10::autograd_dispatch_keyset_with_ADInplaceOrView.add(c10::DispatchKey::BackendSelect);
+  keys = c10::impl::computeDispatchKeySet(keys, c10::DispatchKeySet(c10::DispatchKeySet::FULL) - kPassedThrough);
+  return keys.highestFunctionalityKey() == c10::DispatchKey::Dense;
 }
 
-// F(x, dw) + F(dx, w) + db: the derivative of F(x, w) + b along (dx, dw, db), any of which may be undefined. So may the
-// result, if both of the products are.
+at::Tensor sum_defined(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.defined()) return b;
+  return b.defined() ? a.add(b) : a;
+}
+
+// F(x, dw) + F(dx, w) + db: the derivative of F(x, w) + b along (dx, dw, db), any of which may be undefined. So is the result if
+// both products are.
 at::Tensor forward_along(
     const at::Tensor& x,
     const at::Tensor& w,
@@ -76,10 +91,15 @@ at::Tensor forward_along(
     const at::Tensor& dw,
     const at::Tensor& db,
     const SymOptions& options) {
-  at::Tensor sum;
-  if (dx.defined()) sum = call_forward(dx, w, db, options);
-  if (dw.defined()) sum = sum_defined(sum, call_forward(x, dw, dx.defined() ? at::Tensor() : db, options));
-  return sum;
+  if (!dx.defined() || !dw.defined())
+    return dx.defined()   ? call_forward(dx, w, db, options)
+           : dw.defined() ? call_forward(x, dw, db, options)
+                          : at::Tensor();
+  const bool plain = unobserved({x, w, dx, dw, db});
+  if (plain && x.is_cpu())
+    if (const at::Tensor sum = cpu_forward_of_two(dx, w, x, dw, db, options); sum.defined()) return sum;
+  const at::Tensor first = call_forward(dx, w, db, options), second = call_forward(x, dw, {}, options);
+  return plain ? first.add_(second) : first.add(second);
 }
 
 // The bias gradient's own derivative: one value per channel, at every position.
@@ -241,10 +261,6 @@ struct BackwardDerivative {
     return result;
   }
 };
-
-bool has_tangent(const at::Tensor& tensor) { return torch::autograd::isFwGradDefined(tensor); }
-at::Tensor primal(const at::Tensor& tensor) { return tensor._fw_primal(0); }
-at::Tensor tangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0); }
 
 at::Tensor forward(
     c10::DispatchKeySet keys,

@@ -90,6 +90,15 @@ Gradients call_backward(
     const SymOptions& options,
     Mask mask);
 
+// F(x1, w1) + F(x2, w2) + bias in one pass over both, of plain tensors on a CPU (cpu/cpu_ops.cpp). Undefined where two passes are better.
+at::Tensor cpu_forward_of_two(
+    const at::Tensor& x1,
+    const at::Tensor& w1,
+    const at::Tensor& x2,
+    const at::Tensor& w2,
+    const at::Tensor& bias,
+    const SymOptions& options);
+
 // The same for a kernel that passes a call on to the dispatch keys below its own.
 at::Tensor redispatch_forward(
     c10::DispatchKeySet keys,

@@ -12,6 +12,8 @@ enum class DType { float32, float64, bfloat16, float16 };
 struct View {
   const void* data;
   int64_t stride_n, stride_c, stride_l;
+  // Tensors of these strides whose channels take turns, and how many elements each lies after the one before it.
+  int64_t tensors = 1, to_next = 0;
 };
 struct MutableView {
   void* data;

@@ -1,6 +1,8 @@
 // The three derivatives: the active instruction set's kernels, or the reference loops.
 #include "conv1d_cpu.h"
 
+#include <algorithm>
+
 #include "dispatch.h"
 #include "drivers.h"
 #include "fft.h"
@@ -75,6 +77,39 @@ void forward(
     run_correlation(forward_correlation(p), dtype, algorithm, *table, x, w, bias, y);
   else
     reference::forward(p, dtype, x, w, bias, y);
+}
+
+bool forward_of_two(
+    const Conv1dProblem& p,
+    DType dtype,
+    Algorithm algorithm,
+    View x1,
+    const void* w1,
+    View x2,
+    const void* w2,
+    const void* bias,
+    MutableView y) {
+  const KernelTable* table = active().kernels;
+  const Correlation c = forward_correlation(p);
+  const bool alike = x1.stride_n == x2.stride_n && x1.stride_c == x2.stride_c && x1.stride_l == x2.stride_l;
+  if (!table || !alike || uses_fft(c, algorithm) || !reads_two_tensors(c, x1.stride_l == 1 && y.stride_l == 1))
+    return false;
+  return with_element(dtype, [&](auto element) {
+    using E = decltype(element);
+    const intptr_t bytes = reinterpret_cast<intptr_t>(x2.data) - reinterpret_cast<intptr_t>(x1.data);
+    if (bytes % int64_t(sizeof(E))) return false;
+    x1.tensors = 2;
+    x1.to_next = bytes / int64_t(sizeof(E));
+    const Scratch<E> w(2 * c.groups * c.taps);  // [channel][tensor][tap]
+    for (int64_t row = 0; row < c.groups; ++row) {
+      std::copy_n(static_cast<const E*>(w1) + row * c.taps, c.taps, &w[2 * row * c.taps]);
+      std::copy_n(static_cast<const E*>(w2) + row * c.taps, c.taps, &w[(2 * row + 1) * c.taps]);
+    }
+    Conv1dProblem both = p;
+    both.c_in *= 2;
+    run_correlation(forward_correlation(both), dtype, algorithm, *table, x1, w.data(), bias, y);
+    return true;
+  });
 }
 
 void grad_input(

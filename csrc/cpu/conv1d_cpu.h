@@ -21,6 +21,19 @@ enum class Algorithm { automatic, direct };
 void forward(
     const Conv1dProblem& p, DType dtype, Algorithm algorithm, View x, const void* w, const void* bias, MutableView y);
 
+// y = forward(x1, w1) + forward(x2, w2) + bias in one pass, of layers with one channel and one row a group. False, with nothing done,
+// where two passes are better, and where the strides of x1 and x2 differ.
+bool forward_of_two(
+    const Conv1dProblem& p,
+    DType dtype,
+    Algorithm algorithm,
+    View x1,
+    const void* w1,
+    View x2,
+    const void* w2,
+    const void* bias,
+    MutableView y);
+
 // grad_x[n, ci, li] = sum over co, k of w[co, ci, k] * grad_y[n, co, lo]; positions that a padding mode repeats
 // are folded back. Writes every element of grad_x.
 void grad_input(

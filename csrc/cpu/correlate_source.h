@@ -29,7 +29,7 @@ class CorrelateSource {
       if (call_.together)
         pack_sample<T>(call_.copy_sums, gather(n), 0, 0, n);
       else
-        pack_sample<E>(call_.copy, call_.source, b_.n0 + n, b_.group0 * call_.c.channels, n);
+        pack_sample<E>(call_.copy, call_.source, b_.n0 + n, b_.group0 * channels_of_tensor(), n);
   }
 
   // What tiles of sample n and a group of the block read: the first channel, and how to find the others and the taps.
@@ -39,12 +39,12 @@ class CorrelateSource {
     if constexpr (std::is_same_v<E, T>)
       if (!span.packed) {
         args.x = in_place(span, n, group);
-        args.x_row = call_.source.stride_c;
+        args.x_row = row_in_place();
         args.offset = layout.tap_offset.data() + tap0;
         return;
       }
-    args.x = panel(span, n) + group * call_.c.channels * layout.row;
-    args.x_row = layout.row;
+    args.x = panel(span, n) + group * channels_of_tensor() * layout.row;
+    args.x_row = call_.source.tensors > 1 ? panel_size_ / call_.source.tensors : layout.row;
     args.offset = layout.tap_at.data() + tap0;
   }
 
@@ -52,8 +52,10 @@ class CorrelateSource {
   const E* in_place(const Span& span, int64_t n, int64_t group) const {
     const View& v = call_.source;
     return static_cast<const E*>(v.data) + (b_.n0 + n) * v.stride_n +
-           (b_.group0 + group) * call_.c.channels * v.stride_c + span.q0 * call_.c.source_stride;
+           (b_.group0 + group) * channels_of_tensor() * v.stride_c + span.q0 * call_.c.source_stride;
   }
+  // From one channel of a group to the next.
+  int64_t row_in_place() const { return call_.source.tensors > 1 ? call_.source.to_next : call_.source.stride_c; }
 
   // What the block after this one reads of its sample n, from the first channel of its first group on: so many cache lines of each
   // channel, `row` bytes apart.
@@ -104,14 +106,20 @@ class CorrelateSource {
         gathered_.data());
   }
 
-  // Sample n, which is `source_n` of a source.
+  // Of several tensors, a group has a channel of each.
+  int64_t channels_of_tensor() const { return call_.c.channels / call_.source.tensors; }
+
+  // Sample n, which is `source_n` of a source; the channels of one tensor before those of the next.
   template <class S>
   void pack_sample(const CopyKernels<S>& copy, View source, int64_t source_n, int64_t channel, int64_t n) const {
-    for (const Span& span : spans_)
-      if (span.packed)
-        pack_panel<S>(
-            call_.c, call_.plan.layout, copy, source, source_n, channel, b_.groups * call_.c.channels, span.q0,
-            span.q_len, panel(span, n));
+    for (int64_t tensor = 0; tensor < source.tensors; ++tensor) {
+      for (const Span& span : spans_)
+        if (span.packed)
+          pack_panel<S>(
+              call_.c, call_.plan.layout, copy, source, source_n, channel, b_.groups * channels_of_tensor(), span.q0,
+              span.q_len, panel(span, n) + tensor * (panel_size_ / source.tensors));
+      source.data = static_cast<const S*>(source.data) + source.to_next;
+    }
   }
 
   T* panel(const Span& span, int64_t n) const {

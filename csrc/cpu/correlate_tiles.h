@@ -73,7 +73,7 @@ class CorrelateTiles {
     const int64_t group = b_.group0 + b_.group(tile), unit = kNarrowness<E> * call_.kernels.lanes, first = c.offset(0);
     DirectFirArgs<E> args;
     args.x = source_.in_place(span, n, b_.group(tile));
-    args.x_row = call_.source.stride_c;
+    args.x_row = source_.row_in_place();
     args.offset = call_.plan.direct == DirectTile::pairs ? call_.plan.layout.tap_offset.data() : &first;
     args.w = call_.direct_weights + group * c.w_group;
     args.channels = c.channels;

@@ -57,4 +57,28 @@ TORCH_LIBRARY_IMPL(torch_conv1d, CPU, m) {
 }
 
 }  // namespace
+
+at::Tensor cpu_forward_of_two(
+    const at::Tensor& x1,
+    const at::Tensor& w1,
+    const at::Tensor& x2,
+    const at::Tensor& w2,
+    const at::Tensor& bias,
+    const SymOptions& o) {
+  const Options options{o.stride.expect_int(),   o.pad_left.expect_int(), o.pad_right.expect_int(),
+                        o.dilation.expect_int(), o.groups.expect_int(),   o.padding_mode,
+                        o.channels_last};
+  const int64_t l_out = checked_output_length<int64_t>(x1, w1, bias, options);
+  checked_output_length<int64_t>(x2, w2, bias, options);
+  if (x1.sizes() != x2.sizes() || w1.sizes() != w2.sizes() || x1.scalar_type() != x2.scalar_type()) return {};
+  const Conv1dProblem p = make_problem(x1, w1, l_out, options);
+  const at::Tensor y = empty_result(p.n, p.c_out, p.l_out, options.channels_last, x1);
+  const auto w1_data = w1.expect_contiguous(), w2_data = w2.expect_contiguous();
+  const auto b = bias.defined() ? bias.expect_contiguous() : c10::MaybeOwned<at::Tensor>::owned(at::Tensor());
+  const bool done = cpu::forward_of_two(
+      p, dtype_of(x1), active_algorithm(), view(x1), w1_data->const_data_ptr(), view(x2), w2_data->const_data_ptr(),
+      bias.defined() ? b->const_data_ptr() : nullptr, mutable_view(y));
+  return done ? y : at::Tensor();
+}
+
 }  // namespace torch_conv1d

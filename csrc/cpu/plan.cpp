@@ -232,6 +232,10 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   return plan;
 }
 
+bool reads_two_tensors(const Correlation& c, bool unit_stride) {
+  return c.rows == 1 && c.channels == 1 && unit_stride && c.q_total() >= kShortRow;
+}
+
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && !c.folds() &&
          innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;

@@ -85,6 +85,10 @@ bool has_short_rows(const Correlation& c);
 // Of a correlation with what is outside.
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
+// Whether correlate should read the channels of a second tensor, with weights of their own, in the same pass: those of one row, in
+// tiles that read neighbouring positions.
+bool reads_two_tensors(const Correlation& c, bool unit_stride);
+
 // Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is
 // [position][channel].
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);

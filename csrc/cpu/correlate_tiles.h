@@ -45,20 +45,22 @@ class CorrelateTiles {
     args.taps = call_.plan.layout.phase_taps(phase);
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
     const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows
+    // A short row takes as long as a few dozen divisions: they are not repeated.
+    const int64_t first_row = b_.first_row(first);
     for (int64_t tile = first; tile < last; ++tile) {
-      const int64_t row = b_.first_row(tile), rows = b_.row_count(tile);
+      const int64_t group = b_.group(tile), row = b_.first_row(tile), rows = b_.row_count(tile);
       const WeightView<T> w = call_.weights_of(row, rows, tap0);
       args.w = w.data;
       args.w_row = w.row;
       args.w_channel = w.channel;
       args.init = call_.inits ? call_.inits + row : nullptr;
-      O* to = out + (row - b_.first_row(first)) * out_row;
+      O* to = out + (row - first_row) * out_row;
       for (int64_t sample = n; sample < n_end; ++sample, to += out_n) {
         set_ahead(phase, tile, sample, steps, args);
         for (size_t i = run.first; i < run.last; ++i) {
           const Span& span = source_.spans()[i];
           const int64_t done = (span.q0 - run.q0) * width;
-          source_.set(span, sample, b_.group(tile), tap0, args);
+          source_.set(span, sample, group, tap0, args);
           compute_span(
               args, rows * joined, span.q_len * width, to + done, joined > 1 ? phase_row : out_row, room - done);
         }
@@ -116,16 +118,22 @@ class CorrelateTiles {
     const auto& kernels = call_.kernels;
     const bool packed_weights = call_.plan.pack_weights || call_.c.rows == 1;
     const int64_t lanes = kernels.lanes, most = packed_weights ? kernels.correlate_vectors[rows] : 1;
+    // Tiles whose widths differ by one vector, wide ones first: a narrow one would have too few sums to hide the latency of an addition.
+    const int64_t all = ceil_div(count, lanes);
+    int64_t parts = all <= most ? 1 : ceil_div(all, most), vectors = all <= most ? all : ceil_div(all, parts);
+    int64_t wide = all - parts * (vectors - 1);
     for (int64_t i = 0; i < count;) {
-      // Tiles whose widths differ by one: a narrow one would have too few sums to hide the latency of an addition.
-      const int64_t left = ceil_div(count - i, lanes), parts = ceil_div(left, most), vectors = ceil_div(left, parts);
       const int64_t width = vectors * lanes;
-      const int64_t tiles = std::clamp<int64_t>((count - i) / width, 1, left - parts * (vectors - 1));
       const auto kernel = rows == 1        ? kernels.fir[unit_step_ + 1][vectors]
                           : packed_weights ? kernels.correlate[rows][vectors]
                                            : kernels.correlate_stored[rows];
+      int64_t tiles = wide;
+      bool fits = i + tiles * width <= room;
+      if (!fits && tiles > 1) {
+        --tiles;
+        fits = true;
+      }
       alignas(64) O edge[kTileElements];  // for the one tile that reaches beyond the row
-      const bool fits = i + tiles * width <= room;
       args.tiles = tiles;
       args.out = fits ? out + i : edge;
       args.out_row = fits ? out_row : width;
@@ -135,6 +143,12 @@ class CorrelateTiles {
       args.x += tiles * width;
       args.next_step += tiles;
       i += tiles * width;
+      parts -= tiles;
+      wide -= tiles;
+      if (wide == 0) {
+        --vectors;
+        wide = parts;
+      }
     }
   }
 

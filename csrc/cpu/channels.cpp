@@ -25,6 +25,7 @@ constexpr int64_t kRun = 12;
 template <class E>
 class ChannelsCall {
   using T = SumOf<E>;
+  static constexpr int64_t kLine = 64 / int64_t(sizeof(T));
 
  public:
   ChannelsCall(
@@ -34,12 +35,14 @@ class ChannelsCall {
         c_(c),
         source_(source),
         out_(out),
-        plan_(plan_channels(c, sizeof(T), machine_with(kernels_))),
+        plan_(plan_channels(c, sizeof(T), !std::is_same_v<E, T> || out.stride_c != 1, machine_with(kernels_))),
         width_(ceil_div(c.groups, kernels_.lanes) * kernels_.lanes),
-        w_(c.taps * width_),
+        w_row_((width_ + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
+        w_(c.taps * w_row_),
+        phase_taps_(taps_by_phase()),
         init_(bias ? width_ : 0),
         inits_(bias ? init_.data() : nullptr) {
-    copy_.in({w_.data(), 1, width_, static_cast<const E*>(w), c.taps, 1, c.groups, c.taps});
+    copy_.in({w_.data(), 1, w_row_, static_cast<const E*>(w), c.taps, 1, c.groups, c.taps});
     if (bias) copy_kernels<T>(table).in({init_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups});
   }
 
@@ -122,11 +125,7 @@ class ChannelsCall {
   void compute(
       int64_t phase, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row) const {
     if (positions <= 0) return;
-    std::vector<int64_t> offset, w_offset;
-    for (const int64_t k : taps_in_order(phase)) {
-      offset.push_back(c_.offset(k) - c_.first_offset());
-      w_offset.push_back(k * width_);
-    }
+    const auto& [offset, w_offset] = phase_taps_[size_t(phase)];
     const int64_t run = c_.taps <= kTapsInPlace ? kRun : positions;
     for (int64_t first = 0; first < positions; first += run)
       for (int64_t channel = 0; channel < rows.width();) {
@@ -138,6 +137,20 @@ class ChannelsCall {
              std::min(run, positions - first)});
         channel += vectors * kernels_.lanes;
       }
+  }
+
+  // Where the taps of a phase find their positions of the source and their weights.
+  struct PhaseTaps {
+    std::vector<int64_t> offset, w_offset;
+  };
+  std::vector<PhaseTaps> taps_by_phase() const {
+    std::vector<PhaseTaps> phases(size_t(c_.phases));
+    for (int64_t phase = 0; phase < c_.phases; ++phase)
+      for (const int64_t k : taps_in_order(phase)) {
+        phases[size_t(phase)].offset.push_back(c_.offset(k) - c_.first_offset());
+        phases[size_t(phase)].w_offset.push_back(k * w_row_);
+      }
+    return phases;
   }
 
   // The taps of a phase in the order in which the fir tile adds them, so that layouts share their bits.
@@ -160,7 +173,10 @@ class ChannelsCall {
   const MutableView out_;
   const ChannelsPlan plan_;
   const int64_t width_;  // channels, rounded up to whole vectors
-  const Scratch<T> w_;   // [tap][channel]
+  const int64_t
+      w_row_;  // an odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly
+  const Scratch<T> w_;  // [tap][channel]
+  const std::vector<PhaseTaps> phase_taps_;
   const Scratch<T> init_;
   const T* const inits_;
 };

@@ -54,7 +54,8 @@ void run_correlation(
     const DataFacts data{
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
         .narrowness = kNarrowness<E>,
-        .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1};
+        .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
+        .source_innermost = source.stride_c == 1};
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
     const auto driver = uses_fft(c, algorithm)                                                   ? fft_filter
                         : uses_toom_cook(c, algorithm)                                           ? toom_cook

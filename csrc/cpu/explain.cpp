@@ -71,7 +71,7 @@ void explain_correlation(
     return;
   }
   if (lanes_are_channels(c, sum_bytes, data)) {
-    const ChannelsPlan plan = plan_channels(c, sum_bytes, machine);
+    const ChannelsPlan plan = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
     out << name << ".algorithm: channels\n"
         << name << ".tile: " << machine.channel_vectors * machine.lanes << " channels\n"
         << name << ".blocks: channels " << plan.channel_block << ", positions " << plan.q_block * c.phases << "\n"

@@ -125,11 +125,11 @@ class FirRowsCall {
             c_, layout_, copy_, source_, n, channel, count * c_.channels, cut.spans[s].q0, cut.spans[s].q_len,
             panels.data() + s * held * group_size);
       for (int64_t g = 0; g < count; ++g)
-        run_group(n, group0 + first + g, cut, panels.data() + g * group_size, held * group_size);
+        run_group(n, group0 + first + g, cut, panels.data() + g * group_size, held * group_size, held);
     }
   }
 
-  void run_group(int64_t n, int64_t group, const RowCut& cut, const T* panels, int64_t span_size) const {
+  void run_group(int64_t n, int64_t group, const RowCut& cut, const T* panels, int64_t span_size, int64_t held) const {
     const E* source =
         static_cast<const E*>(source_.data) + n * source_.stride_n + group * c_.channels * source_.stride_c;
     E* out = static_cast<E*>(out_.data) + n * out_.stride_n + group * out_.stride_c;
@@ -141,15 +141,20 @@ class FirRowsCall {
     args.w = w_ + group * c_.w_group;
     args.init = inits_ ? inits_ + group : nullptr;
     args.from_memory = true;
+    args.next_row = source_.stride_c * int64_t(sizeof(E));
     for (const Run& run : cut.runs) {
       if (run.span >= 0) {
         args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
         args.x_row = layout_.row;
         args.offset = layout_.tap_at.data();
+        // What is packed next, after the groups that are held.
+        if constexpr (std::is_same_v<E, T>)
+          args.next = reinterpret_cast<const char*>(source + run.at) + held * c_.channels * args.next_row;
       } else if constexpr (std::is_same_v<E, T>) {
         args.x = source + run.at;
         args.x_row = source_.stride_c;
         args.offset = layout_.tap_offset.data();
+        args.next = nullptr;
       }
       args.tiles = run.tiles;
       args.out = out + run.at;

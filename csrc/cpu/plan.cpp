@@ -382,10 +382,10 @@ bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data)
   const int64_t lanes = 64 / sum_bytes;
   const bool short_rows = c.q_total() < lanes && !c.folds();
   return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
-         (data.channels_innermost || short_rows);
+         (data.channels_innermost || data.source_innermost || short_rows);
 }
 
-ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {
   ChannelsPlan plan;
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t tile = machine.lanes * machine.channel_vectors;
@@ -395,6 +395,10 @@ ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machin
   const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
   plan.channel_block = std::clamp<int64_t>(panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);
   plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
+  if (copies)
+    plan.channel_block = std::min(
+        plan.channel_block,
+        std::max(kTransposedBytes / (plan.q_block * sum_bytes) / tile * tile, std::min(tile, whole)));
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
   while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);

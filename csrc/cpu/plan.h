@@ -61,12 +61,13 @@ struct CorrelationPlan {
   int64_t tile_rows() const { return ceil_div(row_units, row_tiles) * row_unit; }  // of the largest
 };
 
-// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are.
+// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are, on both sides.
 struct DataFacts {
   bool unit_stride;
   int64_t narrowness;  // of the source
   bool channels_innermost = false;
-  int64_t source_row = 0;  // elements from one channel of the source to the next
+  bool source_innermost = false;  // of the source alone
+  int64_t source_row = 0;         // elements from one channel of the source to the next
 };
 
 // The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
@@ -163,10 +164,11 @@ struct ChannelsPlan {
   bool worth_threads;
 };
 
-// Whether lanes should be channels: those that are neighbours in memory on both sides, or whose rows are short. Sums of
-// grad_weight depend on it, so it depends on the problem alone, not on the machine.
+// Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or
+// whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
+// `copies`: of an item, source or result are copied.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
-ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine);
 
 // How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
 // problem alone: not from the machine, its caches or its threads.

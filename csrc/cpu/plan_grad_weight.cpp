@@ -92,7 +92,7 @@ GradWeightPlan plan_grad_weight(
   const int64_t tile = 2 * machine.lanes;
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
-    const ChannelsPlan channels = plan_channels(c, sum_bytes, machine);
+    const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
     plan.group_block = channels.channel_block;
     plan.panel_length = std::min(r.length, channels.q_block);
     plan.co_block = plan.ci_block = 1;

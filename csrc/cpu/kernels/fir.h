@@ -58,7 +58,8 @@ template <class T, int Vectors, int Step>
 void fir(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   constexpr int64_t kChunk = kFirShared * kFirShift<T>;
-  const int64_t ahead = prefetch_distance(a, kWidth);
+  const T* const fetched = a.next ? reinterpret_cast<const T*>(a.next) : a.x + prefetch_distance(a, kWidth);
+  const int64_t fetched_row = a.next ? a.next_row / int64_t(sizeof(T)) : a.x_row;
   const SumsOut<T> out(a);
   const Vector<T> init = a.init ? broadcast(*a.init) : Vector<T>{};
   for (int64_t i = 0; i < a.tiles; ++i) {
@@ -67,9 +68,10 @@ void fir(const CorrelateArgs<T>& a) {
       tile.sum[0][v] = init;
     const T* w = a.w;
     const T* x = a.x + i * kWidth;
-    for (int64_t c = 0; c < a.channels; ++c, x += a.x_row, w += a.taps) {
+    const T* ahead = fetched + i * kWidth;
+    for (int64_t c = 0; c < a.channels; ++c, x += a.x_row, w += a.taps, ahead += fetched_row) {
       UNROLL for (int line = 0; line < kWidth; line += 64 / int(sizeof(T)))
-        __builtin_prefetch(x + ahead + line);
+        __builtin_prefetch(ahead + line);
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
     }

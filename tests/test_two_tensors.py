@@ -57,7 +57,8 @@ def tangent(problem: Problem, t: Operands) -> Tensor:
     with fwAD.dual_level():
         b = fwAD.make_dual(torch.zeros_like(s), s)
         y = conv1d(fwAD.make_dual(x, u), fwAD.make_dual(w, v), b, **problem.arguments)
-        return fwAD.unpack_dual(y).tangent
+        found: Tensor = fwAD.unpack_dual(y).tangent
+    return found
 
 
 each_way = pytest.mark.parametrize("derivative", [second_derivative, tangent])

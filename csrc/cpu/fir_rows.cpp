@@ -119,19 +119,26 @@ class FirRowsCall {
         std::clamp<int64_t>(kHeldBytes / (std::max<int64_t>(spans * group_size, 1) * int64_t(sizeof(T))), 1, groups);
     const Scratch<T> panels(spans * held * group_size);
     for (int64_t first = 0; first < groups; first += held) {
-      const int64_t count = std::min(held, groups - first), channel = (group0 + first) * c_.channels;
-      for (int64_t s = 0; s < spans; ++s)
-        pack_panel<E>(
-            c_, layout_, copy_, source_, n, channel, count * c_.channels, cut.spans[s].q0, cut.spans[s].q_len,
-            panels.data() + s * held * group_size);
+      const int64_t count = std::min(held, groups - first), channels = c_.channels / source_.tensors;
+      View source = source_;
+      for (int64_t tensor = 0; tensor < source_.tensors; ++tensor) {
+        for (int64_t s = 0; s < spans; ++s)
+          pack_panel<E>(
+              c_, layout_, copy_, source, n, (group0 + first) * channels, count * channels, cut.spans[s].q0,
+              cut.spans[s].q_len,
+              panels.data() + (s * source_.tensors + tensor) * (held * group_size / source_.tensors));
+        source.data = static_cast<const E*>(source.data) + source_.to_next;
+      }
       for (int64_t g = 0; g < count; ++g)
-        run_group(n, group0 + first + g, cut, panels.data() + g * group_size, held * group_size, held);
+        run_group(
+            n, group0 + first + g, cut, panels.data() + g * channels * layout_.row, held * group_size, held * channels);
     }
   }
 
+  // The next groups to be packed begin `held` channels further.
   void run_group(int64_t n, int64_t group, const RowCut& cut, const T* panels, int64_t span_size, int64_t held) const {
-    const E* source =
-        static_cast<const E*>(source_.data) + n * source_.stride_n + group * c_.channels * source_.stride_c;
+    const E* source = static_cast<const E*>(source_.data) + n * source_.stride_n +
+                      group * (c_.channels / source_.tensors) * source_.stride_c;
     E* out = static_cast<E*>(out_.data) + n * out_.stride_n + group * out_.stride_c;
     // Filled field by field: a copy would wait until the stores of the last tile have left.
     CorrelateArgs<T> args;
@@ -145,14 +152,13 @@ class FirRowsCall {
     for (const Run& run : cut.runs) {
       if (run.span >= 0) {
         args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
-        args.x_row = layout_.row;
+        args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
         args.offset = layout_.tap_at.data();
-        // What is packed next, after the groups that are held.
         if constexpr (std::is_same_v<E, T>)
-          args.next = reinterpret_cast<const char*>(source + run.at) + held * c_.channels * args.next_row;
+          args.next = reinterpret_cast<const char*>(source + run.at) + held * args.next_row;
       } else if constexpr (std::is_same_v<E, T>) {
         args.x = source + run.at;
-        args.x_row = source_.stride_c;
+        args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
         args.offset = layout_.tap_offset.data();
         args.next = nullptr;
       }

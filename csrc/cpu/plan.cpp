@@ -49,6 +49,8 @@ constexpr int64_t kTapRowsChannels = 16, kMostTapWeights = 1 << 19;
 constexpr int64_t kChannelPositions = 256;
 // Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
 constexpr int64_t kChannelSpan = 2048;
+// With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
+constexpr int64_t kChannelTaps = 32;
 
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
@@ -382,7 +384,7 @@ bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data)
   const int64_t lanes = 64 / sum_bytes;
   const bool short_rows = c.q_total() < lanes && !c.folds();
   return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
-         (data.channels_innermost || data.source_innermost || short_rows);
+         (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
 }
 
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {

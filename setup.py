@@ -256,7 +256,8 @@ def ninja_file(library: str, module: str, toolkit: Toolkit | None) -> str:
     entry = CSRC / "module.cpp"
     kernels = {CSRC / "cpu" / "isa" / f"{name}.cpp": flags for name, flags in ISA_FLAGS.items()}
     own_flags = kernels | {CSRC / "cpu" / OPENMP_SOURCE: OPENMP_FLAGS[compiler_family(compiler)]}
-    sources = {*CSRC.glob("*.cpp"), *CSRC.glob("cpu/*.cpp"), *filter(Path.exists, kernels)}
+    of_others = {*CSRC.glob("cpu/isa/*.cpp")} - {*kernels}  # instruction sets of other processors
+    sources = {*CSRC.glob("*.cpp"), *CSRC.glob("cpu/**/*.cpp")} - of_others
     sources |= {path for pattern in CUDA_PLANS for path in CSRC.glob(f"cuda/{pattern}")}
     libraries = "-ltorch_cpu -lc10"
     if toolkit:

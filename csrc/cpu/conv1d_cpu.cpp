@@ -3,15 +3,15 @@
 
 #include <algorithm>
 
+#include "direct/thin.h"
 #include "dispatch.h"
 #include "drivers.h"
-#include "fft.h"
-#include "grad_weight.h"
-#include "plan.h"
+#include "fft/fft.h"
+#include "grad_weight/grad_weight.h"
+#include "plan/plan.h"
 #include "reference.h"
 #include "scratch.h"
-#include "thin.h"
-#include "toom_cook.h"
+#include "toom_cook/toom_cook.h"
 
 namespace torch_conv1d::cpu {
 namespace {

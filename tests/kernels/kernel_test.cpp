@@ -4,8 +4,8 @@
 //     kernel_test [problem...]        without arguments: random problems, always the same
 //
 // Direct results have to be equal. The others have to be nearer than a lost product would leave them.
-#include "../../csrc/cpu/fft.h"
-#include "../../csrc/cpu/toom_cook.h"
+#include "../../csrc/cpu/fft/fft.h"
+#include "../../csrc/cpu/toom_cook/toom_cook.h"
 #include "cases.h"
 
 namespace torch_conv1d::cpu {

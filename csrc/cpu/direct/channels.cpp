@@ -1,0 +1,197 @@
+// forward and grad_input of depthwise layers whose lanes are channels.
+//
+//   pack the weights once: [phase][tap][channel]
+//   for every item (sample, channels, positions), in parallel:
+//     point at the rows of the source (copies of them where lanes would not be what they should)
+//     for each phase, for a few vectors of channels at a time: tiles of (positions x vectors)
+//     add the positions outside the result that a padding mode folds back into it
+#include "../drivers.h"
+
+#include <vector>
+
+#include "../../division.h"
+#include "../dispatch.h"
+#include "../packing/channel_rows.h"
+#include "../parallel.h"
+#include "../plan/plan.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// Positions of which all channels are computed before the next where rows are read in place: memory is read and written in runs of
+// whole rows. Copied rows stay in caches.
+constexpr int64_t kRun = 12;
+
+template <class E>
+class ChannelsCall {
+  using T = SumOf<E>;
+  static constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+
+ public:
+  ChannelsCall(
+      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
+      : kernels_(arithmetic_kernels<E>(table)),
+        copy_(copy_kernels<E>(table)),
+        c_(c),
+        source_(source),
+        out_(out),
+        plan_(plan_channels(c, sizeof(T), !std::is_same_v<E, T> || out.stride_c != 1, machine_with(kernels_))),
+        width_(ceil_div(c.groups, kernels_.lanes) * kernels_.lanes),
+        w_row_((width_ + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
+        w_(c.taps * w_row_),
+        phase_taps_(taps_by_phase()),
+        init_(bias ? width_ : 0),
+        inits_(bias ? init_.data() : nullptr) {
+    copy_.in({w_.data(), 1, w_row_, static_cast<const E*>(w), c.taps, 1, c.groups, c.taps});
+    if (bias) copy_kernels<T>(table).in({init_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups});
+  }
+
+  void run() const {
+    const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block);
+    const int64_t channel_blocks = ceil_div(c_.groups, plan_.channel_block);
+    parallel_for(c_.n * channel_blocks * q_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t q0 = item % q_blocks * plan_.q_block;
+        const int64_t channel0 = item / q_blocks % channel_blocks * plan_.channel_block;
+        run_item(item / q_blocks / channel_blocks, channel0, q0);
+      }
+    });
+  }
+
+ private:
+  void run_item(int64_t n, int64_t channel0, int64_t q0) const {
+    const int64_t lanes = kernels_.lanes, channels = std::min(plan_.channel_block, c_.groups - channel0);
+    const int64_t q_len = std::min(plan_.q_block, c_.q_total() - q0);
+    const View source{
+        static_cast<const E*>(source_.data) + n * source_.stride_n + channel0 * source_.stride_c, source_.stride_n,
+        source_.stride_c, source_.stride_l};
+    const int64_t first = q0 * c_.source_stride + c_.first_offset();
+    const int64_t count = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
+    const bool in_place = c_.taps <= kTapsInPlace && ChannelRows<E>::in_place(source, channels, lanes);
+    ChannelRows<E> rows(channels, lanes, in_place, count);
+    rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
+
+    const std::vector<Fold> folds = folds_into(q0 * c_.phases, (q0 + q_len) * c_.phases);
+    const int64_t span = c_.last_offset() - c_.first_offset() + 1;
+    ChannelRows<E> outside(channels, lanes, in_place, folds.empty() ? 0 : span);
+    const Scratch<T> sums(folds.empty() ? 0 : rows.width());
+    const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && channels % lanes == 0;
+    const Scratch<T> result(out_in_place ? 0 : q_len * rows.width());
+    for (int64_t phase = 0; phase < c_.phases; ++phase) {
+      // Positions q * phases + phase of the result.
+      const int64_t positions = std::min(q_len, ceil_div(c_.out_length - phase, c_.phases) - q0);
+      const auto compute_phase = [&](T* to, int64_t to_row) {
+        compute(phase, rows, channel0, positions, to, to_row);
+        for (const Fold& fold : folds) {
+          if (fold.target % c_.phases != phase) continue;
+          outside.point_at(
+              copy_, source, c_.source_length, c_.source_padding,
+              floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
+          compute(modulo(fold.position, c_.phases), outside, channel0, 1, sums.data(), rows.width());
+          T* row = to + (fold.target / c_.phases - q0) * to_row;
+          for (int64_t i = 0; i < channels; ++i) row[i] += sums[i];
+        }
+      };
+      E* out = static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * out_.stride_c +
+               (q0 * c_.phases + phase) * out_.stride_l;
+      if constexpr (std::is_same_v<E, T>)
+        if (out_in_place) {
+          compute_phase(out, c_.phases * out_.stride_l);
+          continue;
+        }
+      compute_phase(result.data(), rows.width());
+      copy_.out({out, c_.phases * out_.stride_l, out_.stride_c, result.data(), rows.width(), 1, positions, channels});
+    }
+  }
+
+  // A position outside the result, and the one that it is added to.
+  struct Fold {
+    int64_t position, target;
+  };
+  // Those with targets in [begin, end), in the order of folded_ends.h.
+  std::vector<Fold> folds_into(int64_t begin, int64_t end) const {
+    std::vector<Fold> folds;
+    const auto add = [&](int64_t first, int64_t last) {
+      for (int64_t position = first; position < last; ++position) {
+        const int64_t target = padded_source(position, c_.out_length, c_.fold);
+        if (target >= begin && target < end) folds.push_back({position, target});
+      }
+    };
+    add(-c_.fold_left, 0);
+    add(c_.out_length, c_.out_length + c_.fold_right);
+    return folds;
+  }
+
+  void compute(
+      int64_t phase, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row) const {
+    if (positions <= 0) return;
+    const auto& [offset, w_offset] = phase_taps_[size_t(phase)];
+    const int64_t run = c_.taps <= kTapsInPlace ? kRun : positions;
+    for (int64_t first = 0; first < positions; first += run)
+      for (int64_t channel = 0; channel < rows.width();) {
+        const int64_t vectors = std::min(kernels_.channel_vectors, (rows.width() - channel) / kernels_.lanes);
+        kernels_.channels[vectors](
+            {rows.data() + first * c_.source_stride, c_.source_stride, offset.data(), channel,
+             w_.data() + channel0 + channel, w_offset.data(), int64_t(offset.size()),
+             inits_ ? inits_ + channel0 + channel : nullptr, out + first * out_row + channel, out_row,
+             std::min(run, positions - first)});
+        channel += vectors * kernels_.lanes;
+      }
+  }
+
+  // Where the taps of a phase find their positions of the source and their weights.
+  struct PhaseTaps {
+    std::vector<int64_t> offset, w_offset;
+  };
+  std::vector<PhaseTaps> taps_by_phase() const {
+    std::vector<PhaseTaps> phases(size_t(c_.phases));
+    for (int64_t phase = 0; phase < c_.phases; ++phase)
+      for (const int64_t k : taps_in_order(phase)) {
+        phases[size_t(phase)].offset.push_back(c_.offset(k) - c_.first_offset());
+        phases[size_t(phase)].w_offset.push_back(k * w_row_);
+      }
+    return phases;
+  }
+
+  // The taps of a phase in the order in which the fir tile adds them, so that layouts share their bits.
+  std::vector<int64_t> taps_in_order(int64_t phase) const {
+    std::vector<int64_t> taps, ordered;
+    for (int64_t k = 0; k < c_.taps; ++k)
+      if (c_.phase(k) == phase) taps.push_back(k);
+    const int64_t count = int64_t(taps.size()), chunk = kFirShared * kFirShift<T>;
+    for (int64_t begin = 0; begin < count; begin += chunk)
+      for (int64_t first = begin; first < std::min(begin + kFirShift<T>, count); ++first)
+        for (int64_t t = first; t < std::min(begin + chunk, count); t += kFirShift<T>)
+          ordered.push_back(taps[size_t(t)]);
+    return ordered;
+  }
+
+  const ArithmeticKernels<T>& kernels_;
+  const CopyKernels<E>& copy_;
+  const Correlation& c_;
+  const View source_;
+  const MutableView out_;
+  const ChannelsPlan plan_;
+  const int64_t width_;  // channels, rounded up to whole vectors
+  const int64_t
+      w_row_;  // an odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly
+  const Scratch<T> w_;  // [tap][channel]
+  const std::vector<PhaseTaps> phase_taps_;
+  const Scratch<T> init_;
+  const T* const inits_;
+};
+
+}  // namespace
+
+void filter_channels(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  with_element(dtype, [&](auto element) { ChannelsCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+}
+
+}  // namespace torch_conv1d::cpu

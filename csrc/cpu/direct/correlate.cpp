@@ -1,0 +1,46 @@
+// forward and grad_input: the block loops around the correlate, fir and direct tiles.
+//
+//   pack the weights, of as many row tiles as are held at a time (packed_weights.h)
+//   for every item (samples, groups, positions, row tiles), in parallel:
+//     pack panels of the source for each sample, of few rows a group only where the source ends (correlate_source.h)
+//     for a few row tiles at a time, for each sample, for each phase:
+//       tiles of (rows x vectors of positions), each the whole sum over channels and taps, in registers (correlate_tiles.h)
+//       transpose and interleave the rows into the result, unless they are written in place (correlate_item.h)
+//   fold back what a padding mode repeats (folded_ends.h)
+#include "../drivers.h"
+#include "correlate_item.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+template <class E>
+void run(CorrelateCall<E> call) {
+  const auto run_items = [&](const RowTiles& part) {
+    for_items(call.c, call.plan, part, [&](int64_t n0, const RowTiles& block, int64_t q0) {
+      CorrelateItem<E>(call, n0, block, q0).run();
+    });
+  };
+  if (call.stored)
+    run_items({0, call.c.groups, 0, call.plan.row_tiles});
+  else
+    for_held_tiles(call.c, call.plan, [&](const RowTiles& part) {
+      call.packed.pack(part);
+      run_items(part);
+    });
+  call.folded.fold(call.copy, call.out, call.plan.worth_threads);
+}
+
+}  // namespace
+
+void correlate(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  with_element(dtype, [&](auto element) { run<decltype(element)>({c, table, source, w, bias, out}); });
+}
+
+}  // namespace torch_conv1d::cpu

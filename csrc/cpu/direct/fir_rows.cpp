@@ -1,0 +1,201 @@
+// forward and grad_input of layers of stride 1 with one row a group, whose lanes are positions: depthwise layers above all.
+//
+//   for every item (sample, groups, positions), in parallel:
+//     for as many groups at a time as the L1 cache has room for:
+//       pack what tiles read that reach beyond the source (of sources that no tile can read: all of it)
+//       for every group: fir tiles, each on the source where it is or on what is packed
+//
+// Tiles of a row are of about the same width, and the last one ends where the row ends: the positions that it has in common with the
+// one before get the same sums twice. So no tile is so narrow that an addition waits for the one before it, and none writes beyond its row.
+#include "../drivers.h"
+
+#include <algorithm>
+#include <type_traits>
+#include <vector>
+
+#include "../../division.h"
+#include "../dispatch.h"
+#include "../packing/panel.h"
+#include "../packing/spans.h"
+#include "../parallel.h"
+#include "../plan/plan.h"
+#include "../scratch.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// `tiles` neighbours from position `at` of a row on. They read packed span number `span`, or, if that is negative, the source.
+struct Run {
+  int64_t at, vectors, tiles, span;
+};
+struct PackedSpan {
+  int64_t q0, q_len;
+};
+// How positions [q0, q0 + q_len) of every row are computed: a vector or more.
+struct RowCut {
+  RowCut(const Inside& inside, bool direct, int64_t lanes, int64_t most_vectors, int64_t q0, int64_t q_len_)
+      : q_len(q_len_) {
+    const int64_t all = ceil_div(q_len, lanes);
+    const int64_t tiles = std::max<int64_t>(ceil_div(all, most_vectors), q_len % lanes ? 2 : 1);
+    const int64_t widest = ceil_div(all, tiles), wide = all - tiles * (widest - 1);
+    for (int64_t i = 0, next = q0; i < tiles; ++i) {
+      const int64_t vectors = i < wide ? widest : widest - 1, width = vectors * lanes;
+      const int64_t at = std::min(next, q0 + q_len - width);
+      next = at + width;
+      const bool packed = !direct || at < inside.begin || next > inside.end;
+      const bool follows = !runs.empty() && packed == (runs.back().span >= 0);
+      if (packed && !follows) spans.push_back({at, 0});
+      if (packed) spans.back().q_len = next - spans.back().q0;
+      if (follows && runs.back().vectors == vectors && runs.back().at + runs.back().tiles * width == at)
+        ++runs.back().tiles;
+      else
+        runs.push_back({at, vectors, 1, packed ? int64_t(spans.size()) - 1 : -1});
+    }
+  }
+  int64_t q_len;
+  std::vector<Run> runs;
+  std::vector<PackedSpan> spans;
+};
+
+template <class E>
+class FirRowsCall {
+  using T = SumOf<E>;
+
+ public:
+  FirRowsCall(
+      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
+      : kernels_(arithmetic_kernels<E>(table)),
+        copy_(copy_kernels<E>(table)),
+        c_(c),
+        source_(source),
+        out_(out),
+        plan_(plan_fir_rows(c, sizeof(T), machine_with(kernels_))),
+        cuts_(cuts()),
+        layout_(c, longest_span(), kernels_.lanes),
+        fir_(kernels_.fir[c.unit_step() + 1]),
+        converted_(std::is_same_v<E, T> ? 0 : c.groups * c.w_group),
+        inits_(static_cast<const T*>(bias)) {
+    if constexpr (std::is_same_v<E, T>) {
+      w_ = static_cast<const T*>(w);
+    } else {
+      copy_.in({converted_.data(), 0, 1, static_cast<const E*>(w), 0, 1, 1, c.groups * c.w_group});
+      w_ = converted_.data();
+    }
+  }
+
+  void run() const {
+    const int64_t group_blocks = ceil_div(c_.groups, plan_.group_block), q_blocks = int64_t(cuts_.size());
+    parallel_for(c_.n * group_blocks * q_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t rest = item / q_blocks, group0 = rest % group_blocks * plan_.group_block;
+        run_item(rest / group_blocks, group0, std::min(plan_.group_block, c_.groups - group0), cuts_[item % q_blocks]);
+      }
+    });
+  }
+
+ private:
+  std::vector<RowCut> cuts() const {
+    const bool direct = std::is_same_v<E, T> && source_.stride_l == 1;
+    const Inside inside(c_);
+    std::vector<RowCut> cuts;
+    for (int64_t q0 = 0; q0 < c_.q_total(); q0 += cuts.back().q_len) {
+      const int64_t left = c_.q_total() - q0;
+      // What is less than a vector belongs to the block before it.
+      const int64_t q_len = left < plan_.q_block + kernels_.lanes ? left : plan_.q_block;
+      cuts.emplace_back(inside, direct, kernels_.lanes, kernels_.correlate_vectors[1], q0, q_len);
+    }
+    return cuts;
+  }
+  int64_t longest_span() const {
+    int64_t longest = 0;
+    for (const RowCut& cut : cuts_)
+      for (const PackedSpan& span : cut.spans) longest = std::max(longest, span.q_len);
+    return longest;
+  }
+
+  void run_item(int64_t n, int64_t group0, int64_t groups, const RowCut& cut) const {
+    const int64_t group_size = c_.channels * layout_.row, spans = int64_t(cut.spans.size());
+    const int64_t held =
+        std::clamp<int64_t>(kHeldBytes / (std::max<int64_t>(spans * group_size, 1) * int64_t(sizeof(T))), 1, groups);
+    const Scratch<T> panels(spans * held * group_size);
+    for (int64_t first = 0; first < groups; first += held) {
+      const int64_t count = std::min(held, groups - first), channels = c_.channels / source_.tensors;
+      View source = source_;
+      for (int64_t tensor = 0; tensor < source_.tensors; ++tensor) {
+        for (int64_t s = 0; s < spans; ++s)
+          pack_panel<E>(
+              c_, layout_, copy_, source, n, (group0 + first) * channels, count * channels, cut.spans[s].q0,
+              cut.spans[s].q_len,
+              panels.data() + (s * source_.tensors + tensor) * (held * group_size / source_.tensors));
+        source.data = static_cast<const E*>(source.data) + source_.to_next;
+      }
+      for (int64_t g = 0; g < count; ++g)
+        run_group(
+            n, group0 + first + g, cut, panels.data() + g * channels * layout_.row, held * group_size, held * channels);
+    }
+  }
+
+  // The next groups to be packed begin `held` channels further.
+  void run_group(int64_t n, int64_t group, const RowCut& cut, const T* panels, int64_t span_size, int64_t held) const {
+    const E* source = static_cast<const E*>(source_.data) + n * source_.stride_n +
+                      group * (c_.channels / source_.tensors) * source_.stride_c;
+    E* out = static_cast<E*>(out_.data) + n * out_.stride_n + group * out_.stride_c;
+    // Filled field by field: a copy would wait until the stores of the last tile have left.
+    CorrelateArgs<T> args;
+    args.out_type = kDType<E>;
+    args.channels = c_.channels;
+    args.taps = c_.taps;
+    args.w = w_ + group * c_.w_group;
+    args.init = inits_ ? inits_ + group : nullptr;
+    args.from_memory = true;
+    args.next_row = source_.stride_c * int64_t(sizeof(E));
+    for (const Run& run : cut.runs) {
+      if (run.span >= 0) {
+        args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
+        args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
+        args.offset = layout_.tap_at.data();
+        if constexpr (std::is_same_v<E, T>)
+          args.next = reinterpret_cast<const char*>(source + run.at) + held * args.next_row;
+      } else if constexpr (std::is_same_v<E, T>) {
+        args.x = source + run.at;
+        args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
+        args.offset = layout_.tap_offset.data();
+        args.next = nullptr;
+      }
+      args.tiles = run.tiles;
+      args.out = out + run.at;
+      fir_[run.vectors](args);
+    }
+  }
+
+  // What is packed at a time stays in the L1 cache.
+  static constexpr int64_t kHeldBytes = 16 << 10;
+
+  const ArithmeticKernels<T>& kernels_;
+  const CopyKernels<E>& copy_;
+  const Correlation& c_;
+  const View source_;
+  const MutableView out_;
+  const FirRowsPlan plan_;
+  const std::vector<RowCut> cuts_;
+  const PanelLayout layout_;
+  const typename ArithmeticKernels<T>::Correlate* const fir_;
+  const Scratch<T> converted_;  // the weights as sums, if they are not
+  const T* w_;
+  const T* const inits_;
+};
+
+}  // namespace
+
+void fir_rows(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  with_element(dtype, [&](auto element) { FirRowsCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+}
+
+}  // namespace torch_conv1d::cpu

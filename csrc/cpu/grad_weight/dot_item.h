@@ -1,0 +1,245 @@
+// An item of grad_weight whose lanes are positions.
+//
+// Weight j = ci * kernel_size + k of an output channel is the product of two rows: grad_y, and x of channel ci from tap k
+// on. kDotLanes partial sums of each stay apart until the end.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../../division.h"
+#include "../packing/spans.h"
+#include "grad_weight_call.h"
+
+namespace torch_conv1d::cpu {
+
+template <class E>
+class DotItem {
+  using T = SumOf<E>;
+
+  // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
+  static constexpr int64_t kResident = 4096 / sizeof(T);
+  // An FMA takes 4 cycles, and two start in each.
+  static constexpr int64_t kFewChains = 8;
+
+ public:
+  DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
+      : call_(call),
+        b_(block),
+        rows_(b_.groups * b_.co_count),
+        is_fir_(b_.co_count == 1 && b_.ci_count == 1 && call.c.unit_step() == 1),
+        x_(b_.groups * b_.ci_count * call.layout.row + kDotLanes<T>),
+        g_row_(call.layout.padded(call.plan.panel_length)),
+        g_rows_(b_.groups > 1 ? rows_ : std::min(rows_, call.plan.g_block)),
+        g_(g_rows_ * g_row_),
+        weights_(b_.ci_count * call.c.taps),
+        sum_row_(is_fir_ ? fir_sums() : weights_),
+        sum_count_(rows_ * (sum_row_ + b_.has_bias)),
+        sums_(ceil_div(sum_count_, kDotLanes<T>) * kDotLanes<T> * kDotLanes<T>),
+        bias_sums_(sums_.data() + rows_ * sum_row_ * kDotLanes<T>) {}
+
+  void run() const {
+    std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
+    const std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
+    const std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
+    std::vector<Span> spans;
+    b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
+      spans.clear();
+      const bool direct = call_.plan.direct != DirectTile::none;
+      cut_spans(call_.c, direct, call_.plan.panel_length, kNarrowness<E> * kDotLanes<T>, lo0, length, spans);
+      for (int64_t n = n0; n < n0 + runs; ++n)
+        for (const Span& span : spans) add(n, span, span.packed ? in_panel : in_source);
+    });
+    write();
+  }
+
+ private:
+  // Where the x of each weight of a group starts.
+  std::vector<int64_t> offsets_of_weights(int64_t row, const std::vector<int64_t>& tap) const {
+    std::vector<int64_t> offsets;
+    offsets.reserve(size_t(weights_));
+    for (int64_t ci = 0; ci < b_.ci_count; ++ci)
+      for (int64_t k = 0; k < call_.c.taps; ++k) offsets.push_back(ci * row + tap[size_t(k)]);
+    return offsets;
+  }
+
+  void add(int64_t n, const Span& span, const std::vector<int64_t>& offsets) const {
+    const View &x = call_.x, &g = call_.grad_y;
+    const int64_t channel = b_.group0 * call_.c.channels + b_.ci0;
+    const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n +
+                        (b_.group0 * call_.c.rows + b_.co0) * g.stride_c + span.q0 * g.stride_l;
+    if (!span.packed && call_.plan.direct > DirectTile::sums) {
+      const E* x_source =
+          static_cast<const E*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0 * call_.c.source_stride;
+      return add_directly(x_source, offsets, g_source, span.q_len);
+    }
+    const T* x_rows = x_.data();
+    int64_t x_group = b_.ci_count * call_.layout.row;
+    if (span.packed)
+      for (int64_t group = 0; group < b_.groups && b_.ci_count; ++group)
+        pack_panel<E>(
+            call_.c, call_.layout, call_.copy, x, n, channel + group * call_.c.channels, b_.ci_count, span.q0,
+            span.q_len, x_.data() + group * x_group);
+    if constexpr (std::is_same_v<E, T>)
+      if (!span.packed) {
+        x_rows = static_cast<const T*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0;
+        x_group = call_.c.channels * x.stride_c;
+      }
+    // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole reaches into the
+    // next row; of the last rows it is copied.
+    const bool many_groups = b_.groups > 1;
+    const int64_t last_rows = many_groups ? b_.co_count : 1;
+    for (int64_t row = 0; row < rows_; row += g_rows_, g_source += g_rows_ * g.stride_c) {
+      const int64_t rows = std::min(g_rows_, rows_ - row);
+      int64_t before = 0, whole = 0;
+      if constexpr (std::is_same_v<E, T>)
+        if (!span.packed || (g.stride_l == 1 && (is_fir_ || rows_ > b_.groups * b_.ci_count))) {
+          whole = span.q_len / kDotLanes<T> * kDotLanes<T>;
+          before = whole == span.q_len ? rows : g.stride_c >= kDotLanes<T> ? rows - last_rows : 0;
+          add_rows(x_rows, x_group, offsets, row, before, g_source, g.stride_c, span.q_len);
+        }
+      if (before == rows) continue;
+      const T* x_last = x_rows + (many_groups ? before / last_rows * x_group : 0);
+      const E* g_last = g_source + before * g.stride_c;
+      if constexpr (std::is_same_v<E, T>)
+        if (whole) add_rows(x_last, x_group, offsets, row + before, rows - before, g_last, g.stride_c, whole);
+      const int64_t left = span.q_len - whole;
+      call_.copy.in({g_.data(), g_row_, 1, g_last + whole * g.stride_l, g.stride_c, g.stride_l, rows - before, left});
+      add_rows(x_last + whole, x_group, offsets, row + before, rows - before, g_.data(), g_row_, left);
+    }
+  }
+
+  // Rows [first, first + rows) of the item: of a single group, or of all of its groups.
+  void add_rows(
+      const T* x,
+      int64_t x_group,
+      const std::vector<int64_t>& offsets,
+      int64_t first,
+      int64_t rows,
+      const T* g,
+      int64_t g_row,
+      int64_t length) const {
+    const int64_t step = std::min(b_.co_count, rows);
+    for (int64_t row = 0; row < rows; row += step, x += x_group, g += step * g_row)
+      if (is_fir_)
+        add_fir(x + offsets[0], g, length, &sums_[(first + row) * sum_row_ * kDotLanes<T>]);
+      else
+        add_group(x, offsets, first + row, step, g, g_row, length);
+    if (is_fir_) add_bias(first, rows, g - rows * g_row, g_row, length);
+  }
+
+  // The same by tiles for elements of tensors: of one output channel a group, and of taps of one input channel.
+  void add_directly(const E* x, const std::vector<int64_t>& offsets, const E* g, int64_t length) const {
+    const auto& kernels = direct_kernels<E>(call_.table);
+    const int64_t taps = call_.c.taps;
+    for (int64_t row = 0; row < rows_; ++row, x += call_.c.channels * call_.x.stride_c, g += call_.grad_y.stride_c) {
+      for (int64_t j = 0; j < weights_;) {
+        const int64_t count = std::min(kernels.dot_taps, taps - j % taps);
+        kernels.dot[int(call_.plan.direct)][count](
+            {x, offsets.data() + j, g, length, &sums_[(row * sum_row_ + j) * kDotLanes<T>]});
+        j += count;
+      }
+      T* const bias_sum = bias_sums_ + row * kDotLanes<T>;
+      if constexpr (kNarrowness<E> > 1) {
+        if (b_.has_bias) kernels.row_sum({nullptr, nullptr, g, length, bias_sum});
+      } else {
+        if (b_.has_bias) call_.kernels.row_sums[1]({g, 0, length, bias_sum});
+      }
+    }
+  }
+
+  void add_group(
+      const T* x,
+      const std::vector<int64_t>& offsets,
+      int64_t first,
+      int64_t count,
+      const T* g,
+      int64_t g_row,
+      int64_t length) const {
+    const auto& kernels = call_.kernels;
+    for (int64_t row = 0; row < count; row += kernels.dot_rows, g += kernels.dot_rows * g_row) {
+      const int64_t rows = std::min(kernels.dot_rows, count - row);
+      const int64_t tiles = ceil_div(weights_, kernels.dot_taps[rows]);
+      for (int64_t i = 0; i < length; i += kResident) {
+        // Each tile of taps has a share of what comes next fetched: of the same rows, or of those that follow.
+        const int64_t positions = std::min(kResident, length - i);
+        const int64_t ahead = i + kResident < length ? kResident : kernels.dot_rows * g_row - i;
+        for (int64_t tile = 0; tile < tiles; ++tile) {
+          const int64_t j = tile * weights_ / tiles;
+          kernels.dot[rows][(tile + 1) * weights_ / tiles - j](
+              {x + i, offsets.data() + j, g + i, g_row, positions,
+               &sums_[((first + row) * sum_row_ + j) * kDotLanes<T>], sum_row_, ahead, tile, tiles});
+        }
+        add_bias(first + row, rows, g + i, g_row, positions);
+      }
+    }
+  }
+
+  void add_bias(int64_t first, int64_t count, const T* g, int64_t g_row, int64_t length) const {
+    const auto& kernels = call_.kernels;
+    for (int64_t row = 0; b_.has_bias && row < count; row += kernels.row_sums_rows)
+      kernels.row_sums[std::min(kernels.row_sums_rows, count - row)](
+          {g + row * g_row, g_row, length, bias_sums_ + (first + row) * kDotLanes<T>});
+  }
+
+  // Taps kDotLanes apart share their loads: `shared` of them, in chunks of the same number of blocks of kDotLanes taps.
+  struct FirChunk {
+    int64_t first, shared, last;  // the last block has so many taps
+  };
+  FirChunk fir_chunk(int64_t i, int64_t chunks) const {
+    constexpr int64_t kStep = kDotLanes<T>;
+    const int64_t blocks = ceil_div(weights_, kStep), begin = i * blocks / chunks, end = (i + 1) * blocks / chunks;
+    const int64_t shared = end - begin, last = std::min(weights_ - (end - 1) * kStep, kStep);
+    // The taps that the last block does not have leave fewer chains to tiles of their own, which then wait for each other. Of a panel,
+    // which has what they read, they are computed with the others, and dropped.
+    const int64_t chains = (kStep - last) * (shared - 1);
+    const bool drops = chains > 0 && chains < kFewChains && call_.plan.direct == DirectTile::none;
+    return {begin * kStep, shared, drops ? kStep : last};
+  }
+  int64_t fir_chunks() const { return ceil_div(ceil_div(weights_, kDotLanes<T>), call_.kernels.fir_dot_shared); }
+  // Sums of a row, with those that are dropped.
+  int64_t fir_sums() const {
+    if (!weights_) return 0;
+    const FirChunk chunk = fir_chunk(fir_chunks() - 1, fir_chunks());
+    return chunk.first + (chunk.shared - 1) * kDotLanes<T> + chunk.last;
+  }
+
+  void add_fir(const T* x, const T* g, int64_t length, T* sums) const {
+    const auto& kernels = call_.kernels;
+    constexpr int64_t kStep = kDotLanes<T>;
+    const auto add_taps = [&](int64_t begin, int64_t end, int64_t shared) {
+      for (int64_t t = begin; t < end && shared;) {
+        const int64_t left = end - t, taps = ceil_div(left, ceil_div(left, kernels.fir_dot_taps[shared]));
+        kernels.fir_dot[shared][taps]({x + t, g, length, sums + t * kStep});
+        t += taps;
+      }
+    };
+    const int64_t chunks = fir_chunks();
+    for (int64_t i = 0; i < chunks; ++i) {
+      const FirChunk chunk = fir_chunk(i, chunks);
+      add_taps(chunk.first, chunk.first + chunk.last, chunk.shared);
+      add_taps(chunk.first + chunk.last, chunk.first + kStep, chunk.shared - 1);
+    }
+  }
+
+  void write() const {
+    const int64_t co = b_.group0 * call_.c.rows + b_.co0;
+    call_.kernels.lane_sums(sums_.data(), sum_count_);
+    call_.write_weights(b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), sum_row_, 1, rows_, weights_);
+    if (b_.has_bias) call_.write_bias(b_.part, co, sums_.data() + rows_ * sum_row_, 1, rows_);
+  }
+
+  const GradWeightCall<E>& call_;
+  const GradWeightBlock<E> b_;
+  const int64_t rows_;  // output channels of all groups of the item
+  const bool is_fir_;
+  const Scratch<T> x_;
+  const int64_t g_row_, g_rows_;  // that are packed at a time
+  const Scratch<T> g_;
+  const int64_t weights_;  // of an output channel
+  const int64_t sum_row_, sum_count_;
+  const Scratch<T> sums_;
+  T* const bias_sums_;
+};
+
+}  // namespace torch_conv1d::cpu

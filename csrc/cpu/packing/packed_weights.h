@@ -1,0 +1,172 @@
+// The weights in the order in which the correlate and fir tiles read them,
+//
+//     [group][row tile][phase][channel][tap][row of the tile],
+//
+// or, for tiles that read them unpacked, [group][row tile] in the stored order: in the type that sums are made in, for as many
+// row tiles at a time as CorrelationPlan holds. A call never needs room for all of them.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "../../correlation.h"
+#include "../kernel_table.h"
+#include "../parallel.h"
+#include "../plan/plan.h"
+#include "../scratch.h"
+#include "panel.h"
+#include "weights.h"
+
+namespace torch_conv1d::cpu {
+
+// Phases of a stride that are interleaved together.
+constexpr int64_t kPhasesHeld = 8;
+
+// How many phases from each on become the rows of one tile. Where a group has one row, they share the loads of the source
+// if their taps have the same offsets; in up to kFirShift taps, correlate and fir have the same order.
+template <class T>
+std::vector<int64_t> joined_phases(const Correlation& c, const PanelLayout& layout, int64_t correlate_rows) {
+  std::vector<int64_t> joined(size_t(c.phases), 1);
+  if (c.rows > 1) return joined;
+  for (int64_t phase = 0; phase < c.phases; phase += joined[phase]) {
+    const auto offsets = layout.tap_offset.begin() + layout.phase_begin[phase];
+    const int64_t taps = layout.phase_taps(phase);
+    const int64_t end = std::min({c.phases, phase / kPhasesHeld * kPhasesHeld + kPhasesHeld, phase + correlate_rows});
+    const auto joins = [&](int64_t p) {
+      return layout.phase_taps(p) == taps &&
+             std::equal(offsets, offsets + taps, layout.tap_offset.begin() + layout.phase_begin[p]);
+    };
+    while (taps <= kFirShift<T> && phase + joined[phase] < end && joins(phase + joined[phase])) ++joined[phase];
+  }
+  return joined;
+}
+
+// Row tiles of some groups: all of each, or some of a single one.
+struct RowTiles {
+  int64_t group0, groups, tile0, tiles;
+};
+
+// Calls body(part) for what is held at a time, one after another.
+template <class Body>
+void for_held_tiles(const Correlation& c, const CorrelationPlan& plan, Body&& body) {
+  for (int64_t group = 0; group < c.groups; group += plan.held_groups)
+    for (int64_t tile = 0; tile < plan.row_tiles; tile += plan.held_tiles)
+      body(RowTiles{
+          group, std::min(plan.held_groups, c.groups - group), tile, std::min(plan.held_tiles, plan.row_tiles - tile)});
+}
+
+// Calls body(n0, block, q0) for the items of work of a part, in parallel.
+template <class Body>
+void for_items(const Correlation& c, const CorrelationPlan& plan, const RowTiles& part, Body&& body) {
+  const int64_t tile_blocks = ceil_div(part.tiles, plan.tile_block);
+  const int64_t q_blocks = ceil_div(c.q_total(), plan.q_block);
+  const int64_t group_blocks = ceil_div(part.groups, plan.group_block);
+  const int64_t items = ceil_div(c.n, plan.n_block) * group_blocks * q_blocks * tile_blocks;
+  parallel_for(items, plan.worth_threads, [&](int64_t begin, int64_t end) {
+    for (int64_t item = begin; item < end; ++item) {
+      int64_t rest = item;
+      const int64_t tile = rest % tile_blocks * plan.tile_block;
+      const int64_t q0 = (rest /= tile_blocks) % q_blocks * plan.q_block;
+      const int64_t group = (rest /= q_blocks) % group_blocks * plan.group_block;
+      const RowTiles block{
+          part.group0 + group, std::min(plan.group_block, part.groups - group), part.tile0 + tile,
+          std::min(plan.tile_block, part.tiles - tile)};
+      body(rest / group_blocks * plan.n_block, block, q0);
+    }
+  });
+}
+
+template <class E>
+class PackedWeights {
+  using T = SumOf<E>;
+
+ public:
+  // Without weights (null), nothing is packed.
+  PackedWeights(
+      const Correlation& c,
+      const CorrelationPlan& plan,
+      const std::vector<int64_t>& joined,
+      const CopyKernels<E>& copy,
+      const CopyKernels<T>& copy_sums,
+      const E* w)
+      : c_(c),
+        plan_(plan),
+        joined_(joined),
+        copy_(copy),
+        copy_sums_(copy_sums),
+        w_(w),
+        row_(c.channels * c.taps),
+        rows_follow_(c.phases == 1 && c.w_channel == c.taps),
+        channel_block_(rows_follow_ || !plan.pack_weights ? std::max<int64_t>(c.channels, 1) : kChannels),
+        packed_(
+            w ? plan.held_groups * std::min(plan.held_tiles * plan.tile_rows(), c.rows) * row_ + plan.row_unit - 1
+              : 0) {}
+
+  // Row tiles that are held, instead of those of the last call.
+  void pack(const RowTiles& part) {
+    first_row_ = part.group0 * c_.rows + plan_.row_begin(c_, part.tile0);
+    parallel_for(part.groups * part.tiles, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+      if (c_.rows == 1 && c_.phases == 1) {  // the packed order is the stored one
+        copy_.in(
+            {packed_.data() + begin * row_, 0, 1, w_ + (part.group0 + begin) * row_, 0, 1, 1, (end - begin) * row_});
+        return;
+      }
+      const Scratch<T> converted(std::is_same_v<E, T> ? 0 : channel_block_ * c_.taps * plan_.tile_rows());
+      for (int64_t channel = 0; channel < c_.channels; channel += channel_block_)
+        for (int64_t i = begin; i < end; ++i)
+          pack_tile(
+              part.group0 + i / part.tiles, part.tile0 + i % part.tiles, channel,
+              std::min(channel_block_, c_.channels - channel), converted.data());
+    });
+  }
+
+  // The weights of a tile of `rows` rows, counted through the groups, from tap `tap0` in the order of phases on.
+  WeightView<T> of(int64_t row, int64_t rows, int64_t tap0) const {
+    const T* first = packed_.data() + (row - first_row_) * row_;
+    if (!plan_.pack_weights) return stored_order(c_, first, rows, c_.channels);
+    return {first + tap0 * c_.channels * rows, 0, 0};
+  }
+
+ private:
+  // In grad_input the rows of a channel are neighbours, the next channel on another page: few channels meet all tiles.
+  static constexpr int64_t kChannels = 32;
+
+  void pack_tile(int64_t group, int64_t tile, int64_t channel, int64_t channels, T* converted) const {
+    const PanelLayout& layout = plan_.layout;
+    const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
+    const E* from = w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+    T* to = packed_.data() + (group * c_.rows + row0 - first_row_) * row_;
+    if (!plan_.pack_weights) {
+      in_sum_type(c_, copy_, from, rows, channels, to);
+      return;
+    }
+    if (rows_follow_) {
+      copy_.in({to + channel * c_.taps * rows, 1, rows, from, c_.w_row, 1, rows, channels * c_.taps});
+      return;
+    }
+    const WeightView<T> w = in_sum_type(c_, copy_, from, rows, channels, converted);
+    for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase]) {
+      const int64_t taps = layout.phase_taps(phase), joined = joined_[phase], width = joined * rows;
+      T* block = to + (layout.phase_begin[phase] * c_.channels + channel * taps * joined) * rows;
+      for (int64_t t = 0; t < taps; ++t)
+        for (int64_t p = 0; p < joined; ++p)
+          copy_sums_.in(
+              {block + t * width + p * rows, taps * width, 1,
+               w.data + layout.tap_order[layout.phase_begin[phase + p] + t], w.channel, w.row, channels, rows});
+    }
+  }
+
+  const Correlation& c_;
+  const CorrelationPlan& plan_;
+  const std::vector<int64_t>& joined_;
+  const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
+  const E* const w_;
+  const int64_t row_;       // weights of a row
+  const bool rows_follow_;  // each other, in the packed order
+  const int64_t channel_block_;
+  const Scratch<T> packed_;  // with room for the lanes beyond the last row
+  int64_t first_row_ = 0;
+};
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,155 @@
+#include "panel.h"
+
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "../../division.h"
+#include "../../padding.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+template <class T>
+void zero_columns(T* panel, int64_t row, int64_t rows, int64_t columns) {
+  if (columns > 0)
+    for (int64_t r = 0; r < rows; ++r) std::memset(panel + r * row, 0, columns * sizeof(T));
+}
+
+}  // namespace
+
+PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, int64_t width_)
+    : lanes(lanes_), width(width_) {
+  phase_begin.assign(c.phases + 1, 0);
+  for (int64_t k = 0; k < c.taps; ++k) ++phase_begin[c.phase(k) + 1];
+  for (int64_t p = 0; p < c.phases; ++p) phase_begin[p + 1] += phase_begin[p];
+  tap_order.resize(c.taps);
+  std::vector<int64_t> next(phase_begin.begin(), phase_begin.end() - 1);
+  for (int64_t k = 0; k < c.taps; ++k) tap_order[next[c.phase(k)]++] = k;
+  tap_offset.resize(c.taps);
+  for (int64_t i = 0; i < c.taps; ++i) tap_offset[i] = c.offset(tap_order[i]);
+
+  // Taps whose offsets agree modulo the stride read the same positions, in the order of their offsets.
+  struct Tap {
+    int64_t residue, offset, index;
+    size_t segment;
+    bool operator<(const Tap& other) const {
+      return residue != other.residue ? residue < other.residue : offset < other.offset;
+    }
+  };
+  std::vector<Tap> taps(c.taps);
+  for (int64_t i = 0; i < c.taps; ++i) {
+    taps[i] = {modulo(tap_offset[i], c.source_stride), tap_offset[i], i, 0};
+  }
+  if (c.step < 0) std::reverse(taps.begin(), taps.end());
+  if (!std::is_sorted(taps.begin(), taps.end())) std::sort(taps.begin(), taps.end());
+  int64_t longest = 0;
+  for (int64_t j = 0; j < c.taps; ++j) {
+    Tap& tap = taps[j];
+    const bool shares = j && tap.residue == taps[j - 1].residue &&
+                        (tap.offset - taps[j - 1].offset) / c.source_stride * width <= padded(q_len);
+    if (!shares) segments.push_back({tap.offset, 0, 0});
+    tap.segment = segments.size() - 1;
+    segments.back().extra = (tap.offset - segments.back().offset) / c.source_stride;
+    longest = std::max(longest, segments.back().extra);
+  }
+  // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
+  segment_spacing = (padded(q_len) + longest * width + kAlignment - 1) / kAlignment * kAlignment;
+  if (segment_spacing % 512 == 0) segment_spacing += kAlignment;
+  std::vector<size_t> order(segments.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return segments[a].offset < segments[b].offset; });
+  for (size_t rank = 0; rank < order.size(); ++rank) segments[order[rank]].base = int64_t(rank) * segment_spacing;
+  tap_at.resize(c.taps);
+  for (const Tap& tap : taps) {
+    const Segment& segment = segments[tap.segment];
+    tap_at[tap.index] = segment.base + (tap.offset - segment.offset) / c.source_stride * width;
+  }
+  std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.base < b.base; });
+  // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.
+  row = int64_t(segments.size()) * segment_spacing;
+  if (row % 512 == 0) row += kAlignment;
+}
+
+template <class E>
+void pack_panel(
+    const Correlation& c,
+    const PanelLayout& layout,
+    const CopyKernels<E>& copy,
+    View source,
+    int64_t n,
+    int64_t first_channel,
+    int64_t channels,
+    int64_t q0,
+    int64_t q_len,
+    SumOf<E>* panel) {
+  const E* from = static_cast<const E*>(source.data) + n * source.stride_n + first_channel * source.stride_c;
+  const int64_t stride = c.source_stride, first = q0 * stride, width = layout.width;
+  // Columns [begin, end) of a segment lie inside the source.
+  const auto begin_of = [&](const Segment& s) {
+    return std::clamp<int64_t>(ceil_div(-(first + s.offset), stride), 0, q_len + s.extra);
+  };
+  const auto end_of = [&](const Segment& s) {
+    return std::clamp<int64_t>(ceil_div(c.source_length - first - s.offset, stride), begin_of(s), q_len + s.extra);
+  };
+  for (size_t i = 0; i < layout.segments.size();) {
+    // Segments of consecutive offsets in rows of neighbours are copied together, as far as all of them lie inside.
+    size_t after = i;
+    int64_t common_begin = 0, common_end = q_len + layout.segments[i].extra;
+    do {
+      common_begin = std::max(common_begin, begin_of(layout.segments[after]));
+      common_end = std::min(common_end, end_of(layout.segments[after]));
+      ++after;
+    } while (after < layout.segments.size() && after - i < size_t(stride) &&
+             layout.segments[after].offset == layout.segments[after - 1].offset + 1);
+    const bool together = width == 1 && source.stride_l == 1 && after - i > 1 && common_begin < common_end;
+    if (together)
+      for (int64_t channel = 0; channel < channels; ++channel)
+        copy.in(
+            {panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1,
+             from + channel * source.stride_c +
+                 (first + layout.segments[i].offset + common_begin * stride) * source.stride_l,
+             source.stride_l, stride * source.stride_l, int64_t(after - i), common_end - common_begin});
+    for (; i < after; ++i) {
+      const Segment& segment = layout.segments[i];
+      const int64_t start = first + segment.offset, count = q_len + segment.extra;
+      const int64_t begin = begin_of(segment), end = end_of(segment);
+      SumOf<E>* to = panel + segment.base;
+      const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
+        // Samples side by side are neighbours, and so are positions where there is no stride.
+        const int64_t step = stride * source.stride_l, neighbours = width == 1 || step == width ? columns : 1;
+        for (int64_t done = 0; done < columns; done += neighbours)
+          copy.in(
+              {to + (column + done) * width, layout.row, 1, from + position * source.stride_l + done * step,
+               source.stride_c, width == 1 ? step : 1, channels, neighbours * width});
+      };
+      const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
+      copy_columns(begin, start + begin * stride, done_begin - begin);
+      copy_columns(done_end, start + done_end * stride, end - done_end);
+      int64_t last = end;
+      if (c.source_padding == PaddingMode::zeros) {
+        zero_columns(to, layout.row, channels, begin * width);
+      } else {
+        const auto copy_outside = [&](int64_t column) {
+          copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
+        };
+        last = std::clamp(ceil_div(c.source_end - start, stride), end, count);
+        for (int64_t column = 0; column < begin; ++column) copy_outside(column);
+        for (int64_t column = end; column < last; ++column) copy_outside(column);
+      }
+      zero_columns(to + last * width, layout.row, channels, (count - last - q_len) * width + layout.padded(q_len));
+    }
+  }
+}
+
+#define INSTANTIATE(E)                                                                                         \
+  template void pack_panel<E>(                                                                                 \
+      const Correlation&, const PanelLayout&, const CopyKernels<E>&, View, int64_t, int64_t, int64_t, int64_t, \
+      int64_t, SumOf<E>*);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(BFloat16)
+INSTANTIATE(Float16)
+#undef INSTANTIATE
+
+}  // namespace torch_conv1d::cpu

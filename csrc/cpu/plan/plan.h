@@ -1,0 +1,205 @@
+// Selection is a pure function of the problem and of a few facts of the machine; it runs nothing, and says why.
+//
+// Plans decide what is computed when and by whom, never the order of a sum: results do not depend on them.
+#pragma once
+
+#include <string>
+
+#include "../../correlation.h"
+#include "../../division.h"
+#include "../conv1d_cpu.h"
+#include "../kernel_table.h"
+#include "../packing/panel.h"
+#include "../parallel.h"
+
+namespace torch_conv1d::cpu {
+
+// Size of the second-level cache of a core, in bytes.
+int64_t l2_cache_bytes();
+
+struct Machine {
+  int64_t lanes;                     // of a vector
+  int64_t correlate_rows;            // most rows of a correlate tile
+  const int64_t* correlate_vectors;  // vectors of a tile of [rows]
+  int64_t channel_vectors;           // of a tile whose lanes are channels
+  int64_t innermost_vectors;         // of a tile whose lanes are rows
+  int64_t l2_bytes;
+  int64_t threads;
+};
+
+template <class T>
+Machine machine_with(const ArithmeticKernels<T>& kernels) {
+  return {kernels.lanes,
+          kernels.correlate_rows,
+          kernels.correlate_vectors,
+          kernels.channel_vectors,
+          kernels.innermost_vectors,
+          l2_cache_bytes(),
+          num_threads()};
+}
+
+// Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side in
+// each panel), group_block groups, q_block positions (of every phase) and tile_block row tiles of each group.
+struct CorrelationPlan {
+  int64_t row_tiles;     // of a group; their heights differ by one unit at most
+  int64_t row_units;     // of a group: rows, or where lanes are rows, vectors of them
+  int64_t row_unit = 1;  // rows of a unit
+  int64_t n_block, group_block, q_block, tile_block;
+  bool pack_weights;
+  // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of one.
+  int64_t held_groups, held_tiles;
+  bool worth_threads;
+  // Positions whose tiles read nothing outside the source may read it where it is; only the others are packed then.
+  DirectTile direct;
+  bool passes;           // whether all row tiles pass over a block that the L2 cache holds, or few over one in memory
+  int64_t panel_length;  // positions of a panel: q_block, or less where there are direct tiles
+  PanelLayout layout;    // of panel_length positions
+
+  int64_t row_begin(const Correlation& c, int64_t tile) const {
+    return std::min(tile * row_units / row_tiles * row_unit, c.rows);
+  }
+  int64_t tile_rows() const { return ceil_div(row_units, row_tiles) * row_unit; }  // of the largest
+};
+
+// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are, on both sides.
+struct DataFacts {
+  bool unit_stride;
+  int64_t narrowness;  // of the source
+  bool channels_innermost = false;
+  bool source_innermost = false;  // of the source alone
+  int64_t source_row = 0;         // elements from one channel of the source to the next
+};
+
+// The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
+// packed all the same.
+struct DirectReads {
+  DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data, int64_t lanes);
+
+  DirectTile tile = DirectTile::none;
+  bool possible;  // for tiles of sums, had they not too many products
+  int64_t end_length;
+};
+
+// Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they read.
+bool has_short_rows(const Correlation& c);
+
+// Of a correlation with what is outside.
+CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+
+// Whether correlate should read the channels of a second tensor, with weights of their own, in the same pass: those of one row, in
+// tiles that read neighbouring positions.
+bool reads_two_tensors(const Correlation& c, bool unit_stride);
+
+// Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is
+// [position][channel].
+bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+// From one position of such a panel to the next: positions a multiple of 2 KiB apart would compete for the same lines of the L1 cache.
+inline int64_t innermost_row(int64_t channels) {
+  return channels % 512 ? channels : channels + PanelLayout::kAlignment;
+}
+// Whether a group has one row and so many channels that its taps are rows (tap_rows.cpp). Sums depend on it, so it depends on the
+// layer alone.
+bool taps_are_rows(const Correlation& c);
+
+// Taps that share their loads: tile.taps of them, in the order of their offsets. They read what is `begin` positions from those of
+// the result, and `extra` more than one tap does.
+struct TapTile {
+  int64_t first, taps;
+  int64_t begin, extra;
+};
+
+// An item of work covers panel.width samples, side by side, of one group, at q_block positions (of every phase).
+struct TapRowsPlan {
+  int64_t q_block, channel_block;
+  bool worth_threads;
+  bool direct;                 // the source is read where it is, in vectors that begin at multiples of them
+  PanelLayout taps;            // by phase
+  std::vector<int64_t> order;  // by offset
+  std::vector<TapTile> tiles;
+  int64_t first_offset;       // of the first tile
+  int64_t z_row;              // from the sums of one tap to those of the next, of this order
+  std::vector<int64_t> z_at;  // where the first position finds its sums, for each tap by phase
+  Correlation one_tap;        // that reads what it gives
+  PanelLayout panel;          // of this one
+};
+
+TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+
+// Whether the result of a group is one row, each position of which reads a few rows of the source from the next position on
+// (fir_rows.cpp); then the positions of group_block groups that are an item.
+struct FirRowsPlan {
+  int64_t q_block, group_block;
+  bool worth_threads;
+};
+bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+
+// Below this many multiply-adds a second thread costs more than it saves.
+constexpr double kThreadWork = 1 << 18;
+
+// A thread may have so much of an equal share of the work: less would cost more in narrow tiles, halos and packing.
+constexpr double kEvenShare = 1.08;
+
+// Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is little.
+inline bool shared_evenly(int64_t items, int64_t threads) {
+  return double(ceil_div(items, threads) * threads) <= kEvenShare * double(items);
+}
+
+// Whether there are so few positions in all that lanes are rows of the result; or, in grad_input where each position meets one tap at
+// most, the weights of a channel as they are stored.
+bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
+bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
+
+// The same of grad_weight.
+bool sums_few_positions(const Conv1dProblem& p);
+
+// Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that is often a power
+// of two, they compete for the same sets of the L1 cache.
+constexpr int64_t kTapsInPlace = 8;
+
+// A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
+struct ChannelsPlan {
+  int64_t channel_block, q_block;
+  bool worth_threads;
+};
+
+// Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or
+// whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
+// `copies`: of an item, source or result are copied.
+bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine);
+
+// How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
+// problem alone: not from the machine, its caches or its threads.
+enum class GradWeightLanes {
+  positions,        // the dot tiles
+  output_channels,  // the outer tile
+  channels,         // the tile of depthwise layers
+  transformed,      // the outer tile on operands transformed by Toom-Cook's filtering
+};
+struct ReductionPlan {
+  GradWeightLanes lanes;
+  int64_t runs, length;  // a block is `length` positions of each of `runs` samples,
+  bool together;         // which stand side by side, so that it is the sum over (position, sample) instead
+  int64_t blocks_per_sample, blocks;
+  int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
+};
+
+// The blocks of the result; they change no sum. An item of work is one part of the reduction for group_block groups,
+// co_block output channels and ci_block input channels of each.
+struct GradWeightPlan {
+  ReductionPlan reduction;
+  int64_t group_block, co_block, ci_block;
+  int64_t co_held;  // outer, transformed: output channels whose sums are held at a time
+  bool worth_threads;
+  DirectTile direct;     // dot: as in CorrelationPlan, for x and grad_y alike
+  int64_t panel_length;  // positions of a panel: those of a block, or less where there are direct tiles
+  int64_t g_block;       // dot: rows of grad_y that are packed at a time
+};
+
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);
+GradWeightPlan plan_grad_weight(
+    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,170 @@
+// How the sums of grad_weight are cut, and who computes which of them.
+#include <algorithm>
+
+#include "../../division.h"
+#include "../toom_cook/toom_cook.h"
+#include "plan.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
+// each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight.
+constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
+// Up to this many positions in all, the sums outweigh what is summed, and are stored as they are made.
+constexpr int64_t kFewSums = 8;
+// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
+// they are, from memory that delivers long runs faster: pages of them where x has few channels.
+constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
+constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
+// Sums and copied rows of an item whose sums meet few positions stay in the L1 cache.
+constexpr int64_t kL1Bytes = 24 << 10;
+// Sums of an item that meet several blocks.
+constexpr int64_t kOuterSumBytes = 2 << 20;
+// What an item of transformed operands may take, and together with the sums of all parts.
+constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
+// A small result is summed in up to kParts parts, so that threads have something to share.
+constexpr int64_t kParts = 16, kPartElements = 1 << 18;
+
+}  // namespace
+
+bool sums_few_positions(const Conv1dProblem& p) {
+  const int64_t positions = p.n * p.l_out;
+  return positions > 0 && positions <= kFewSums && p.c_out_per_group() >= kOuterChannels &&
+         p.c_in_per_group() * p.kernel_size >= kOuterChannels;
+}
+
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
+  ReductionPlan r;
+  r.lanes = lanes;
+  const bool transformed = lanes == GradWeightLanes::transformed;
+  const int64_t dot_positions =
+      std::clamp(kDotElements / std::max<int64_t>(p.c_in_per_group(), 1), kLeastDotPositions, kMostDotPositions);
+  const int64_t positions = transformed                                 ? kTransformedPositions
+                            : lanes == GradWeightLanes::output_channels ? kOuterPositions
+                                                                        : dot_positions;
+  const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
+  const int64_t equal_parts = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
+  r.length = ceil_div(ceil_div(p.l_out, equal_parts), unit) * unit;
+  r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, std::max<int64_t>(r.length, 1)), 1);
+  r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
+  r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
+  r.together = lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p));
+  const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
+  r.parts = std::clamp<int64_t>(
+      kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
+  return r;
+}
+
+GradWeightPlan plan_grad_weight(
+    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  GradWeightPlan plan;
+  const Correlation c = forward_correlation(p);
+  const bool few_channels = p.c_out_per_group() < kOuterChannels;
+  const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
+  const bool transforms = !few_channels && sums_by_toom_cook(c, algorithm);
+  plan.reduction = plan_reduction(
+      p, transforms                               ? GradWeightLanes::transformed
+         : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
+         : few_weights                            ? GradWeightLanes::positions
+                                                  : GradWeightLanes::output_channels);
+  const ReductionPlan& r = plan.reduction;
+  const bool dot = r.lanes == GradWeightLanes::positions;
+  const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
+  plan.worth_threads = multiply_adds > kThreadWork;
+  const int64_t threads = plan.worth_threads ? machine.threads : 1;
+
+  const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
+  const DirectReads direct(c, sum_bytes, data, sum_lanes);
+  plan.direct = dot ? direct.tile : DirectTile::none;
+  const bool is_direct = plan.direct != DirectTile::none;
+  plan.panel_length = is_direct ? std::min(r.length, direct.end_length) : r.length;
+
+  // What an item reads and the sums that it keeps share the L2 cache.
+  const int64_t share = machine.l2_bytes / 4;
+  const auto fit = [&](int64_t bytes, int64_t most) {
+    return std::clamp<int64_t>(share / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(most, 1));
+  };
+  const int64_t x_row = is_direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
+  const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
+  // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
+  const bool one_block = r.parts == r.blocks;
+  const int64_t tile = 2 * machine.lanes;
+  plan.group_block = 1;
+  if (r.lanes == GradWeightLanes::channels) {
+    const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
+    plan.group_block = channels.channel_block;
+    plan.panel_length = std::min(r.length, channels.q_block);
+    plan.co_block = plan.ci_block = 1;
+    while (!shared_evenly(r.parts * ceil_div(p.groups, plan.group_block), threads) && plan.group_block > machine.lanes)
+      plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
+    return plan;
+  }
+  if (dot) {
+    const int64_t weight_bytes = p.kernel_size * sum_lanes * sum_bytes;  // of one row of x and one of grad_y
+    plan.ci_block = fit(std::max(x_bytes, weight_bytes), p.c_in_per_group());
+    // Sums are met once a block, and so may be as many as fit the whole cache; grad_y passes by.
+    const int64_t co_parts =
+        std::max<int64_t>(ceil_div(p.c_out_per_group(), fit(plan.ci_block * weight_bytes / 4, p.c_out_per_group())), 1);
+    plan.co_block = ceil_div(p.c_out_per_group(), co_parts);
+    plan.g_block = fit(g_bytes, plan.co_block);
+    if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
+      plan.group_block =
+          fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
+    // What a depthwise layer sums a row of few positions into is loaded and stored as often as it is used.
+    if (plan.ci_block == 1 && plan.co_block == 1)
+      plan.group_block =
+          std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan.group_block);
+  } else if (r.lanes == GradWeightLanes::transformed) {
+    // Operands and sums at all points, and the weights that these become: all that a call may take. Where a part is one block, sums
+    // of a few output channels are finished before the next, in the L2 cache.
+    const ToomCookForm form(c);
+    const int64_t columns = form.sample_columns(r.length / form.positions()) * r.runs;
+    const auto sums_of = [&](int64_t held) {
+      return (form.points * form.tap_groups * p.stride + p.kernel_size) * plan.ci_block * held * sum_bytes;
+    };
+    const auto bytes = [&] {
+      const int64_t held = one_block ? std::min(tile, plan.co_block) : plan.co_block;
+      return form.points * columns * (plan.ci_block * p.stride + held) * sum_bytes + sums_of(held);
+    };
+    int64_t ci_parts = 1, co_parts = 1;
+    plan.ci_block = p.c_in_per_group();
+    plan.co_block = p.c_out_per_group();
+    const int64_t parts = r.parts > 1 ? r.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes : 0;
+    while (bytes() > std::min(kTransformedBytes, kTransformedCall - parts) &&
+           (plan.ci_block > 1 || plan.co_block > tile)) {
+      if (plan.ci_block > 1 && (one_block || plan.co_block <= tile || plan.ci_block * p.stride > plan.co_block))
+        plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
+      else
+        plan.co_block = ceil_div(ceil_div(p.c_out_per_group(), ++co_parts), tile) * tile;
+    }
+    plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
+  } else {
+    // x stays in the L2 cache for all output channels.
+    const int64_t c_in = std::max<int64_t>(p.c_in_per_group(), 1), c_out = p.c_out_per_group();
+    const int64_t column_bytes = p.kernel_size * tile * sum_bytes;  // sums of a channel
+    const int64_t most = std::clamp<int64_t>(kOuterSumBytes / column_bytes, 1, c_in);
+    plan.ci_block = ceil_div(c_in, ceil_div(c_in, fit(x_bytes * r.runs / 2, most)));
+    const int64_t tile_bytes = plan.ci_block * column_bytes;
+    plan.co_block = one_block ? c_out : std::min(std::max<int64_t>(kOuterSumBytes / tile_bytes, 1) * tile, c_out);
+    plan.co_held = one_block ? std::max<int64_t>(share / tile_bytes, 1) * tile : plan.co_block;
+  }
+
+  const auto items = [&] {
+    return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
+           ceil_div(p.c_in_per_group(), plan.ci_block);
+  };
+  const auto even = [&] { return shared_evenly(items(), threads); };
+  // Items of other output channels pack x once more: less than transposing grad_y. Of transformed operands, sharing the fewer rows is.
+  const int64_t least_co = dot ? 8 : 64;
+  while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (!even() && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
+    plan.co_block = ceil_div(plan.co_block, 2);
+  while (!even() && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
+    plan.co_block = ceil_div(plan.co_block, 2);
+  while (!even() && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
+  while (!even() && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
+  return plan;
+}
+
+}  // namespace torch_conv1d::cpu

@@ -1,0 +1,333 @@
+// The block loops of Toom-Cook's filtering.
+//
+//   transform the weights, if they are few: [group][band][point][channel][tap group][j][row of the band]
+//   for every item (samples, group, tiles of positions, bands), in parallel:
+//     pack a few channels; split each into the places of its tiles and transform: [point][channel][sample][tile][phase]
+//     for every band:
+//       transform its weights, unless that has been done
+//       at each point, products of all rows: [point][row][sample][tile][phase]
+//       for each sample: transform each row, join its places, copy the rows into the result
+//   fold back what a padding mode repeats
+#include "toom_cook.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "../dispatch.h"
+#include "../drivers.h"
+#include "../packing/folded_ends.h"
+#include "../parallel.h"
+#include "toom_cook_source.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+template <class E>
+class ToomCookCall {
+  using T = SumOf<E>;
+
+ public:
+  ToomCookCall(
+      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
+      : kernels_(arithmetic_kernels<E>(table)),
+        copy_(copy_kernels<E>(table)),
+        copy_sums_(copy_kernels<T>(table)),
+        c_(c),
+        source_(source),
+        out_(out),
+        plan_(plan_toom_cook(c, sizeof(T), machine_with(kernels_))),
+        row_weights_(plan_.channels * plan_.tap_groups),
+        w_(static_cast<const E*>(w)),
+        weights_(plan_.shared_weights ? weights_at(c.groups, 0) : 0),
+        folded_(c_),
+        inits_(bias ? c.groups * c.rows : 0),
+        has_inits_(bias) {
+    if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
+    if (plan_.shared_weights)
+      parallel_for(c.groups * plan_.bands(), true, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t group = i / plan_.bands(), band = i % plan_.bands();
+          transform_weights(group, plan_.band(band), weights_.data() + weights_at(group, band));
+        }
+      });
+  }
+
+  void run() const {
+    const int64_t band_blocks = ceil_div(plan_.bands(), plan_.band_block);
+    const int64_t q_blocks = ceil_div(plan_.tiles, plan_.q_block);
+    const int64_t n_blocks = ceil_div(c_.n, plan_.n_block);
+    parallel_for(n_blocks * c_.groups * q_blocks * band_blocks, true, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        int64_t rest = item;
+        const int64_t q0 = rest % q_blocks * plan_.q_block;
+        const int64_t group = (rest /= q_blocks) % c_.groups;
+        const int64_t n0 = (rest /= c_.groups) % n_blocks * plan_.n_block;
+        Item(*this, n0, group, q0, rest / n_blocks * plan_.band_block).run();
+      }
+    });
+    folded_.fold(copy_, out_, true);
+  }
+
+ private:
+  // Weights that stay in the L1 cache on their way into the transform.
+  static constexpr int64_t kPackedBytes = 16 << 10;
+
+  // From one point to the next in the weights of a band.
+  int64_t point_weights(const ToomCookBand& band) const { return row_weights_ * band.rows() + kVectorRoom; }
+  // Where those of a band are, of all.
+  int64_t weights_at(int64_t group, int64_t band) const {
+    const ToomCookBand b = plan_.band(band);
+    const int64_t rows = group * plan_.rows + b.r0 * plan_.phases + b.j0 * b.channels;
+    return plan_.points * (rows * row_weights_ + (group * plan_.bands() + band) * kVectorRoom);
+  }
+
+  // Of a band, to [point][channel][tap group][j][row].
+  void transform_weights(int64_t group, const ToomCookBand& band, T* to) const {
+    // Taps of a channel c in the order [t][j][r], those beyond the kernel being zeros: k, or backwards for a negative step.
+    const int64_t padded = plan_.tap_groups * plan_.taps * plan_.source_phases, rows = band.rows();
+    const int64_t of_tap = plan_.source_phases * rows, fitting = kPackedBytes / (padded * rows * int64_t(sizeof(T)));
+    const int64_t most =
+        std::clamp<int64_t>(fitting < kVectorRoom ? fitting : fitting / kVectorRoom * kVectorRoom, 1, c_.channels);
+    const Scratch<T> packed(most * padded * rows + kVectorRoom);
+    int64_t offsets[kMaxToomCookTaps];
+    for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * of_tap;
+    const E* w = w_ + group * c_.w_group + band.r0 * c_.w_row;
+    for (int64_t first = 0; first < c_.channels; first += most, w += most * c_.w_channel) {
+      const int64_t count = std::min(most, c_.channels - first);
+      if (c_.step > 0)
+        pack_forwards(w, rows, count, padded, packed.data());
+      else
+        pack_backwards(w, band, count, padded, packed.data());
+      kernels_.transform_weight[plan_.taps](
+          {packed.data(), plan_.taps * of_tap, offsets, T(0), to + first * plan_.tap_groups * of_tap, of_tap,
+           point_weights(band), count * plan_.tap_groups, of_tap});
+    }
+  }
+
+  // Of rows that are channels of the result. Their weights follow each other as they should: one transposition of long rows, to the
+  // end of the room, from where those of each channel move to their place.
+  void pack_forwards(const E* w, int64_t rows, int64_t channels, int64_t padded, T* to) const {
+    const int64_t of_channel = c_.taps * rows, gap = padded * rows - of_channel;
+    T* from = to + gap * channels;
+    copy_.in({from, 1, rows, w, c_.w_row, 1, rows, channels * c_.taps});
+    for (int64_t channel = 0; channel < channels && gap; ++channel, from += of_channel)
+      std::fill_n(std::copy_n(from, of_channel, to + channel * padded * rows), gap, T(0));
+  }
+  void pack_backwards(const E* w, const ToomCookBand& band, int64_t channels, int64_t padded, T* to) const {
+    const int64_t rows = band.rows();
+    // Of all phases, the taps of one t follow those of the one before.
+    const bool whole = band.phases == plan_.phases;
+    std::fill_n(to, channels * padded * rows, T(0));
+    for (int64_t channel = 0; channel < channels; ++channel)
+      for (int64_t t = 0; t < plan_.tap_count; t += whole ? plan_.tap_count : 1) {
+        const int64_t left = c_.taps - t * plan_.phases - band.j0, count = whole ? left : std::min(band.phases, left);
+        if (count > 0)
+          copy_.in(
+              {to + (channel * padded + t) * rows + (count - 1) * band.channels, 1, -band.channels,
+               w + channel * c_.w_channel + left - count, c_.w_row, 1, band.channels, count});
+      }
+  }
+
+  class Item {
+   public:
+    Item(const ToomCookCall& call, int64_t n0, int64_t group, int64_t q0, int64_t band0)
+        : call_(call),
+          c_(call.c_),
+          plan_(call.plan_),
+          n0_(n0),
+          samples_(std::min(plan_.n_block, c_.n - n0)),
+          group_(group),
+          q0_(q0),
+          q_len_(std::min(plan_.q_block, plan_.tiles - q0)),
+          band0_(band0),
+          last_band_(std::min(band0 + plan_.band_block, plan_.bands())),
+          sample_(plan_.sample_columns(q_len_)),
+          columns_(samples_ * sample_),
+          row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation)),
+          source_(plan_.points * plan_.channels * row_),
+          products_(plan_.points * plan_.band_rows() * row_),
+          weights_(plan_.shared_weights ? 0 : plan_.points * (call.row_weights_ * plan_.band_rows() + kVectorRoom)),
+          place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
+          places_(kToomCookOutputs * place_row_),
+          result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
+          channels_written_(call.out_.stride_l == 1 ? 1 : channels_transposed()),
+          result_(channels_written_ * plan_.band_phases * result_row_) {
+      for (int64_t g = 0; g < plan_.tap_groups; ++g)
+        for (int64_t j = 0; j < plan_.source_phases; ++j) offsets_.push_back(j * row_ + g * plan_.dilation);
+    }
+
+    void run() const {
+      transform_source();
+      for (int64_t i = band0_; i < last_band_; ++i) {
+        const ToomCookBand band = plan_.band(i);
+        const T* weights = weights_.data();
+        if (plan_.shared_weights)
+          weights = call_.weights_.data() + call_.weights_at(group_, i);
+        else
+          call_.transform_weights(group_, band, weights_.data());
+        for (int64_t point = 0; point < plan_.points; ++point)
+          multiply(band, point, weights + point * call_.point_weights(band));
+        for (int64_t n = 0; n < samples_; ++n) write(band, n);
+      }
+    }
+
+   private:
+    void transform_source() const {
+      for (int64_t n = 0; n < samples_; ++n)
+        ToomCookSource<E>{plan_, call_.kernels_, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels, c_.channels,
+                          q0_,   q_len_}
+            .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
+    }
+
+    // Channels of the result that are transposed together: so many that both sides are whole cache lines, as far as they fit the L2
+    // cache.
+    int64_t channels_transposed() const {
+      constexpr int64_t kChannels = 16, kBytes = 256 << 10;
+      const int64_t fitting = kBytes / (plan_.band_phases * result_row_ * int64_t(sizeof(T)));
+      return std::clamp<int64_t>(fitting, 1, std::min(kChannels, plan_.band_channels));
+    }
+
+    T* products(const ToomCookBand& band, int64_t point) const { return products_.data() + point * band.rows() * row_; }
+
+    // Products of a band at one point, zeros for rows that have none.
+    void multiply(const ToomCookBand& band, int64_t point, const T* weights) const {
+      const auto& kernels = call_.kernels_;
+      const int64_t lanes = kernels.lanes, rows = plan_.rows_at(band, point);
+      const int64_t row_tiles = ceil_div(rows, kernels.correlate_rows);
+      T* const out = products(band, point);
+      std::fill_n(out + rows * row_, (band.rows() - rows) * row_, T(0));
+      CorrelateArgs<T> args{};
+      args.x_row = plan_.source_phases * row_;
+      args.offset = offsets_.data();
+      args.channels = c_.channels;
+      args.taps = plan_.terms(point);
+      args.w_skip = (plan_.terms(0) - args.taps) * band.rows();
+      args.out_row = row_;
+      for (int64_t tile = 0; tile < row_tiles; ++tile) {
+        const int64_t row0 = tile * rows / row_tiles, tile_rows = (tile + 1) * rows / row_tiles - row0;
+        args.w = weights + row0;
+        args.w_gap = band.rows() - tile_rows;
+        for (int64_t i = 0; i < columns_;) {
+          const int64_t left = ceil_div(columns_ - i, lanes);
+          const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[tile_rows]));
+          args.tiles = std::max<int64_t>((columns_ - i) / (vectors * lanes), 1);
+          args.x = source_.data() + point * plan_.channels * row_ + i;
+          args.out = out + row0 * row_ + i;
+          kernels.correlate[tile_rows][vectors](args);
+          i += args.tiles * vectors * lanes;
+        }
+      }
+    }
+
+    // The results of a band in sample n.
+    void write(const ToomCookBand& band, int64_t n) const {
+      const int64_t phase = plan_.phases - band.j0 - band.phases;
+      for (int64_t r = 0; r < band.channels; r += channels_written_) {
+        const int64_t count = std::min(channels_written_, band.channels - r), channel = group_ * c_.rows + band.r0 + r;
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t p = 0; p < band.phases; ++p)
+            transform_result(
+                products(band, 0) + ((band.phases - 1 - p) * band.channels + r + i) * row_ + n * sample_,
+                band.rows() * row_, call_.has_inits_ ? call_.inits_[channel + i] : T(0),
+                result_.data() + (i * band.phases + p) * result_row_);
+        if (call_.out_.stride_l == 1)
+          write_rows(n, channel, phase, result_.data(), result_row_, band.phases);
+        else
+          for (int64_t p = 0; p < band.phases; ++p)
+            write_rows(n, channel, phase + p, result_.data() + p * result_row_, band.phases * result_row_, count);
+      }
+    }
+
+    void transform_result(const T* products, int64_t point, T init, T* result) const {
+      int64_t offsets[2 * kToomCookOutputs];
+      for (int64_t a = 0; a < plan_.points; ++a) offsets[a] = a * point;
+      const auto transform = call_.kernels_.transform_result[plan_.taps];
+      if (plan_.runs_fill(call_.kernels_.lanes)) {
+        transform(
+            {products, plan_.dilation, offsets, init, result, plan_.positions(), plan_.dilation, q_len_,
+             plan_.dilation});
+      } else {
+        transform({products, 0, offsets, init, places_.data(), 0, place_row_, 1, q_len_ * plan_.dilation});
+        call_.kernels_.join({places_.data(), place_row_, result, q_len_, plan_.dilation});
+      }
+    }
+
+    // Positions q of `count` rows from (channel, phase) on, together as far as all of them lie inside the result: rows of phases that
+    // follow each other, or of channels.
+    void write_rows(int64_t n, int64_t channel, int64_t phase, const T* rows, int64_t from_row, int64_t count) const {
+      const MutableView& out = call_.out_;
+      const bool channels_together = out.stride_l != 1;
+      const int64_t phases = plan_.phases, length = q_len_ * plan_.positions();
+      const int64_t first = plan_.begin + q0_ * plan_.positions() * phases + phase;
+      const int64_t last_phase = channels_together ? 0 : count - 1;
+      const auto from_position = [&](int64_t position) {
+        return std::clamp<int64_t>(ceil_div(position, phases), 0, length);
+      };
+      const auto begin_of = [&](int64_t row) { return from_position(-first - row); };
+      const auto end_of = [&](int64_t row) { return from_position(c_.out_length - first - row); };
+      const auto copy = [&](int64_t row, int64_t row_count, int64_t begin, int64_t end) {
+        E* to = static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c +
+                (first + row + begin * phases) * out.stride_l;
+        call_.copy_.out(
+            {to, channels_together ? out.stride_c : out.stride_l, phases * out.stride_l, rows + row * from_row + begin,
+             from_row, 1, row_count, end - begin});
+      };
+      const int64_t begin = begin_of(0), end = std::max(begin, end_of(last_phase));
+      copy(0, count, begin, end);
+      for (int64_t row = 0; row <= last_phase; ++row) {
+        copy(row, 1, begin_of(row), begin);
+        copy(row, 1, end, end_of(row));
+      }
+      if (call_.folded_.take(first, first + last_phase + length * phases))
+        for (int64_t row = 0; row < count; ++row)
+          call_.folded_.keep(
+              n0_ + n, channels_together ? channel + row : channel, channels_together ? first : first + row, phases,
+              rows + row * from_row, 1, length);
+    }
+
+    const ToomCookCall& call_;
+    const Correlation& c_;
+    const ToomCookPlan& plan_;
+    const int64_t n0_, samples_, group_, q0_, q_len_, band0_, last_band_;
+    const int64_t sample_, columns_;  // columns of a sample, and of all
+    const int64_t row_;               // of source_ and products_
+    const Scratch<T> source_;
+    const Scratch<T> products_, weights_;  // of a band
+    const int64_t place_row_;
+    const Scratch<T> places_;
+    const int64_t result_row_;
+    const int64_t channels_written_;
+    const Scratch<T> result_;
+    std::vector<int64_t> offsets_;  // of (tap group, j)
+  };
+
+  const ArithmeticKernels<T>& kernels_;
+  const CopyKernels<E>& copy_;
+  const CopyKernels<T>& copy_sums_;
+  const Correlation& c_;
+  const View source_;
+  const MutableView out_;
+  const ToomCookPlan plan_;
+  const int64_t row_weights_;  // of a row, at a point
+  const E* const w_;
+  const Scratch<T> weights_;  // of all bands, or none
+  const FoldedEnds<E> folded_;
+  const Scratch<T> inits_;
+  const bool has_inits_;
+};
+
+}  // namespace
+
+void toom_cook(
+    const Correlation& c,
+    DType dtype,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out) {
+  if (c.n == 0) return;
+  with_element(dtype, [&](auto element) { ToomCookCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+}
+
+}  // namespace torch_conv1d::cpu

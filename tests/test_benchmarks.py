@@ -215,6 +215,7 @@ def test_memory_of_a_call_is_seen() -> None:
         ("n1_ci1024_co1024_l40_k3_s1_p1_d1_g1", "train", "float16"),
         ("n1_ci1024_co1024_l3_k3_s1_p0_d1_g1", "train", "bfloat16"),
         ("n1_ci64_co64_l4096_k1024_s1_p1023x0_d1_g64", "train", "float64"),
+        ("n128_ci512_co4_l100_k41_s1_p20_d1_g1_reflect", "grad_input", "float32"),
     ],
 )
 def test_a_call_takes_little_memory(layer: str, mode: str, dtype: str) -> None:

@@ -8,6 +8,7 @@
 #include "drivers.h"
 #include "fft/fft.h"
 #include "grad_weight/grad_weight.h"
+#include "packing/folded_ends.h"
 #include "plan/plan.h"
 #include "reference.h"
 #include "scratch.h"
@@ -66,7 +67,14 @@ void run_correlation(
                         : tiles_end_with_rows(c, sizeof(T), data, machine)                       ? fir_rows
                                                                                                  : correlate;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
-    driver(c, dtype, table, source, w, inits.data(), out);
+    Correlation part = c;
+    const int64_t samples = FoldedEnds<E>::samples(c);
+    for (int64_t n = 0; n < c.n; n += samples) {
+      part.n = std::min(samples, c.n - n);
+      driver(part, dtype, table, source, w, inits.data(), out);
+      source.data = static_cast<const E*>(source.data) + samples * source.stride_n;
+      out.data = static_cast<E*>(out.data) + samples * out.stride_n;
+    }
   });
 }
 

@@ -78,8 +78,8 @@ struct CorrelateCall {
   const int64_t width;      // samples side by side in a panel
   const bool together;      // whether there are several
   const bool direct_tiles;  // tiles read and write the elements of tensors
-  const bool
-      in_place;  // they write sums to rows of the result (of those that are scattered, where samples are together)
+  // They write sums to rows of the result; or of what is scattered, where samples are together.
+  const bool in_place;
   const std::vector<int64_t> joined;
   // The weights: where the caller has them (with one row a group and all taps in one phase, that is the packed order), or packed;
   // and for direct tiles in the type of the sums.

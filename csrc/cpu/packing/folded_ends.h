@@ -27,6 +27,13 @@ class FoldedEnds {
         length_(c.fold_left + left_end_ + c.out_length - right_begin_ + c.fold_right),
         ends_(any_ ? c.n * rows_ * length_ : 0) {}
 
+  // The samples of a call whose ends take about 1 MiB.
+  static int64_t samples(const Correlation& c) {
+    if (!c.folds()) return std::max<int64_t>(c.n, 1);
+    const int64_t length = c.fold_left + c.fold_right + std::min(2 * c.fold_reach(), c.out_length);
+    return std::max<int64_t>((1 << 20) / (c.groups * c.rows * length * int64_t(sizeof(T))), 1);
+  }
+
   // Whether there is something to keep of positions [begin, end).
   bool take(int64_t begin, int64_t end) const { return any_ && (begin < left_end_ || end > right_begin_); }
 

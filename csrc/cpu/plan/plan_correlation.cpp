@@ -1,56 +1,35 @@
-#include "plan.h"
-
+// Of correlate.cpp, innermost.cpp and thin.cpp.
 #include <unistd.h>
 
 #include <algorithm>
 #include <bit>
-#include <numeric>
 #include <utility>
 
 #include "../../division.h"
 #include "../packing/spans.h"
+#include "block_sizes.h"
 
 namespace torch_conv1d::cpu {
 namespace {
 
-// A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
-constexpr int64_t kL1Panel = 16 << 10;
 // Positions that make it worth while to keep a panel that small: each sum of a tile is loaded and stored once a block.
 constexpr int64_t kL1Positions = 512;
-// Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the other.
-constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
 // weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedVectors = 4;
-// Rows shorter than this may leave lanes of their last vector idle. Of so many samples side by side, a position is a cache line;
-// rows no longer than that take longer to pack than to gather.
-constexpr int64_t kShortRow = 64, kSamplesTogether = 16;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
 constexpr int64_t kDirectProducts = 16;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
-// Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
-constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for many rows.
 constexpr int64_t kPassedVectors = 16;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
-// Taps as rows. As many positions of a channel at a time as memory delivers at full speed, of as many channels as fill a quarter
-// of the L2 cache.
-constexpr int64_t kTapRowsPositions = 4096, kTapRowsPanel = 256 << 10;
-// The sums of a tap are stored and loaded once for each position, which takes as long as products of a few channels. The weights
-// are packed at once.
-constexpr int64_t kTapRowsChannels = 16, kMostTapWeights = 1 << 19;
-
-// Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
-constexpr int64_t kChannelPositions = 256;
-// Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
-constexpr int64_t kChannelSpan = 2048;
-// With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
-constexpr int64_t kChannelTaps = 32;
+// Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to gather.
+constexpr int64_t kSamplesTogether = 16;
 
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
@@ -69,21 +48,6 @@ bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64
   for (int64_t channel = 0; channel < channels; ++channel)
     for (int64_t at = 0; at < block_bytes; at += kPart) bytes[(channel * row_bytes + at) / kPart % kParts] += kPart;
   return *std::max_element(bytes, bytes + kParts) <= l2_bytes / kParts / 2;
-}
-
-// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
-// taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
-int64_t samples_together(
-    const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
-  const int64_t q_total = c.q_total();
-  if (!has_short_rows(c)) return 1;
-  // Gathering and scattering cost as much as an idle lane in ten.
-  if (q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11) return 1;
-  const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
-  const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
-  const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
-  const uint64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
-  return ceil_div(c.n, ceil_div(c.n, int64_t(std::bit_floor(most))));
 }
 
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
@@ -122,6 +86,19 @@ DirectReads::DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data
   const bool long_rows = data.unit_stride && least * (left + right) < c.q_total();
   possible = long_rows && data.narrowness == 1 && c.source_stride == 1;
   if (long_rows && c.rows * c.taps <= kDirectProducts * c.phases) tile = tile_of(c, sum_bytes, data.narrowness == 1);
+}
+
+int64_t samples_together(
+    const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
+  const int64_t q_total = c.q_total();
+  if (!has_short_rows(c)) return 1;
+  // Gathering and scattering cost as much as an idle lane in ten.
+  if (q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11) return 1;
+  const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
+  const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
+  const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
+  const uint64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
+  return ceil_div(c.n, ceil_div(c.n, int64_t(std::bit_floor(most))));
 }
 
 bool has_short_rows(const Correlation& c) {
@@ -234,10 +211,6 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   return plan;
 }
 
-bool reads_two_tensors(const Correlation& c, bool unit_stride) {
-  return c.rows == 1 && c.channels == 1 && unit_stride && c.q_total() >= kShortRow;
-}
-
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && !c.folds() &&
          innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;
@@ -280,92 +253,6 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
   return plan;
 }
 
-bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  return c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1 && c.source_stride == 1 && !c.folds() &&
-         data.unit_stride && c.q_total() >= 64 / sum_bytes && !has_short_rows(c) &&
-         DirectReads(c, sum_bytes, data, machine.lanes).tile != DirectTile::pairs;
-}
-
-FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  FirRowsPlan plan;
-  plan.worth_threads = c.multiply_adds() > kThreadWork;
-  const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
-  int64_t parts = ceil_div(q_total, kDirectPositions);
-  const auto set_parts = [&](int64_t count) {
-    parts = count;
-    plan.q_block = ceil_div(ceil_div(q_total, parts), machine.lanes) * machine.lanes;
-  };
-  set_parts(parts);
-  const int64_t group_bytes = (c.channels + 1) * plan.q_block * sum_bytes;
-  plan.group_block = std::clamp<int64_t>(kDirectBytes / group_bytes, 1, c.groups);
-  const auto items = [&] { return c.n * ceil_div(c.groups, plan.group_block) * ceil_div(q_total, plan.q_block); };
-  while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!shared_evenly(items(), threads) && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
-  return plan;
-}
-
-bool taps_are_rows(const Correlation& c) {
-  return c.rows == 1 && c.channels >= kTapRowsChannels && c.taps > 1 && c.source_stride == 1 &&
-         c.groups * c.channels * c.taps <= kMostTapWeights && !c.folds();
-}
-
-TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  TapRowsPlan plan;
-  plan.worth_threads = c.multiply_adds() > kThreadWork;
-  const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total(), lanes = machine.lanes;
-  const int64_t width = samples_together(c, sum_bytes, machine, lanes, threads);
-  plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && c.source_padding == PaddingMode::zeros;
-
-  // The sums of all taps leave half of the L2 cache to the channels.
-  const int64_t fitting = machine.l2_bytes / 2 / ((c.taps + c.phases) * sum_bytes);
-  const int64_t most =
-      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions : kTransposedPositions);
-  int64_t parts = width > 1 ? 1 : std::max<int64_t>(ceil_div(q_total, most), 1);
-  const auto shares = [&] { return ceil_div(c.n, width) * c.groups * parts; };
-  while (!shared_evenly(shares(), threads) && width == 1 && q_total / parts >= 16 * lanes) ++parts;
-  plan.q_block = width > 1 ? q_total : ceil_div(ceil_div(q_total, parts), lanes) * lanes;
-
-  plan.taps = PanelLayout(c, plan.q_block, lanes);
-  std::vector<int64_t> by_offset(size_t(c.taps));
-  std::iota(by_offset.begin(), by_offset.end(), 0);
-  const auto offset = [&](int64_t i) { return plan.taps.tap_offset[size_t(by_offset[size_t(i)])]; };
-  std::stable_sort(by_offset.begin(), by_offset.end(), [&](int64_t a, int64_t b) {
-    return plan.taps.tap_offset[size_t(a)] < plan.taps.tap_offset[size_t(b)];
-  });
-  // A tile reads from its first tap to its last, and so is cut where the way to the next tap is long.
-  const int64_t unit = plan.direct ? lanes : 1;
-  int64_t most_extra = 0;
-  for (int64_t begin = 0, end; begin < c.taps; begin = end) {
-    for (end = begin + 1; end < c.taps && 8 * (offset(end) - offset(end - 1)) <= plan.q_block;) ++end;
-    const int64_t tiles = ceil_div(end - begin, machine.correlate_rows);
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t first = begin + i * (end - begin) / tiles, after = begin + (i + 1) * (end - begin) / tiles;
-      const int64_t from = floor_div(offset(first), unit) * unit, extra = offset(after - 1) - from;
-      plan.tiles.push_back({first, after - first, from, extra});
-      most_extra = std::max(most_extra, extra);
-    }
-  }
-  plan.first_offset = plan.tiles[0].begin;
-
-  plan.one_tap = c;
-  plan.one_tap.taps = plan.one_tap.phases = 1;
-  plan.one_tap.first = 0;
-  int64_t read = plan.q_block + c.last_offset() - c.first_offset();
-  if (c.source_padding == PaddingMode::zeros) read = std::min(read, c.source_length);
-  plan.channel_block =
-      std::clamp<int64_t>(kTapRowsPanel / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1, c.channels);
-  plan.panel = PanelLayout(plan.one_tap, plan.direct ? lanes : read, lanes, width);
-  plan.z_row = plan.panel.padded(plan.q_block + most_extra) + lanes;
-  if (plan.z_row % 512 == 0) plan.z_row += PanelLayout::kAlignment;
-  plan.z_at.resize(size_t(c.taps));
-  for (const TapTile& tile : plan.tiles)
-    for (int64_t i = tile.first; i < tile.first + tile.taps; ++i) {
-      plan.order.push_back(plan.taps.tap_order[size_t(by_offset[size_t(i)])]);
-      plan.z_at[size_t(by_offset[size_t(i)])] = i * plan.z_row + (offset(i) - tile.begin) * width;
-    }
-  return plan;
-}
-
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes) {
   // Of several channels with few taps each, the weights before or after those of a row are read with them.
   const bool neighbours = c.w_channel == c.taps ? c.channels * c.taps * sum_bytes >= 16 : c.channels > 1;
@@ -378,35 +265,6 @@ bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes) {
   const int64_t positions = c.n * c.source_length;
   return positions > 0 && positions <= kThinPositions && c.w_channel > c.w_row &&
          (c.source_length == 1 || c.taps == 1) && !c.folds() && c.rows * c.taps >= thin_rows(sum_bytes);
-}
-
-bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
-  const int64_t lanes = 64 / sum_bytes;
-  const bool short_rows = c.q_total() < lanes && !c.folds();
-  return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
-         (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
-}
-
-ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {
-  ChannelsPlan plan;
-  plan.worth_threads = c.multiply_adds() > kThreadWork;
-  const int64_t tile = machine.lanes * machine.channel_vectors;
-  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do. Channels that do not fill a vector are an item of
-  // their own, because they are copied.
-  const int64_t whole = std::max(c.groups / machine.lanes * machine.lanes, machine.lanes);
-  const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
-  plan.channel_block = std::clamp<int64_t>(panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);
-  plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
-  if (copies)
-    plan.channel_block = std::min(
-        plan.channel_block,
-        std::max(kTransposedBytes / (plan.q_block * sum_bytes) / tile * tile, std::min(tile, whole)));
-  const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
-  const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
-  while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);
-  while (items() < wanted && plan.channel_block > tile)
-    plan.channel_block = ceil_div(plan.channel_block / 2, tile) * tile;
-  return plan;
 }
 
 }  // namespace torch_conv1d::cpu

@@ -1,0 +1,25 @@
+// What the plans of several kinds of layers have in common.
+#pragma once
+
+#include "plan.h"
+
+namespace torch_conv1d::cpu {
+
+// A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
+constexpr int64_t kL1Panel = 16 << 10;
+// Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the other.
+constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
+// Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
+constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
+// Rows shorter than this may leave lanes of their last vector idle.
+constexpr int64_t kShortRow = 64;
+// One row a group of so many channels: its taps are rows. The sums of a tap are stored and loaded once for each position, which takes as
+// long as products of a few channels.
+constexpr int64_t kTapRowsChannels = 16;
+
+// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
+// taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
+int64_t samples_together(
+    const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads);
+
+}  // namespace torch_conv1d::cpu

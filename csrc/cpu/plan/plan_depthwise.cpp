@@ -1,0 +1,76 @@
+// One row a group: of fir_rows.cpp and channels.cpp.
+#include <algorithm>
+
+#include "../../division.h"
+#include "block_sizes.h"
+
+namespace torch_conv1d::cpu {
+namespace {
+
+// Positions of an item whose lanes are channels: enough to forget the positions that it shares with its neighbours.
+constexpr int64_t kChannelPositions = 256;
+// Up to this distance from the first tap to the last, the positions of a few channels fit the L2 cache.
+constexpr int64_t kChannelSpan = 2048;
+// With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
+constexpr int64_t kChannelTaps = 32;
+
+}  // namespace
+
+bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  return c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1 && c.source_stride == 1 && !c.folds() &&
+         data.unit_stride && c.q_total() >= 64 / sum_bytes && !has_short_rows(c) &&
+         DirectReads(c, sum_bytes, data, machine.lanes).tile != DirectTile::pairs;
+}
+
+FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  FirRowsPlan plan;
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
+  int64_t parts = ceil_div(q_total, kDirectPositions);
+  const auto set_parts = [&](int64_t count) {
+    parts = count;
+    plan.q_block = ceil_div(ceil_div(q_total, parts), machine.lanes) * machine.lanes;
+  };
+  set_parts(parts);
+  const int64_t group_bytes = (c.channels + 1) * plan.q_block * sum_bytes;
+  plan.group_block = std::clamp<int64_t>(kDirectBytes / group_bytes, 1, c.groups);
+  const auto items = [&] { return c.n * ceil_div(c.groups, plan.group_block) * ceil_div(q_total, plan.q_block); };
+  while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
+  while (!shared_evenly(items(), threads) && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
+  return plan;
+}
+
+bool reads_two_tensors(const Correlation& c, bool unit_stride) {
+  return c.rows == 1 && c.channels == 1 && unit_stride && c.q_total() >= kShortRow;
+}
+
+bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
+  const int64_t lanes = 64 / sum_bytes;
+  const bool short_rows = c.q_total() < lanes && !c.folds();
+  return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
+         (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
+}
+
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {
+  ChannelsPlan plan;
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  const int64_t tile = machine.lanes * machine.channel_vectors;
+  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do. Channels that do not fill a vector are an item of
+  // their own, because they are copied.
+  const int64_t whole = std::max(c.groups / machine.lanes * machine.lanes, machine.lanes);
+  const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
+  plan.channel_block = std::clamp<int64_t>(panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);
+  plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
+  if (copies)
+    plan.channel_block = std::min(
+        plan.channel_block,
+        std::max(kTransposedBytes / (plan.q_block * sum_bytes) / tile * tile, std::min(tile, whole)));
+  const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
+  const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
+  while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);
+  while (items() < wanted && plan.channel_block > tile)
+    plan.channel_block = ceil_div(plan.channel_block / 2, tile) * tile;
+  return plan;
+}
+
+}  // namespace torch_conv1d::cpu

@@ -67,13 +67,15 @@ void run_correlation(
                         : tiles_end_with_rows(c, sizeof(T), data, machine)                       ? fir_rows
                                                                                                  : correlate;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
-    Correlation part = c;
     const int64_t samples = FoldedEnds<E>::samples(c);
     for (int64_t n = 0; n < c.n; n += samples) {
+      Correlation part = c;
       part.n = std::min(samples, c.n - n);
-      driver(part, dtype, table, source, w, inits.data(), out);
-      source.data = static_cast<const E*>(source.data) + samples * source.stride_n;
-      out.data = static_cast<E*>(out.data) + samples * out.stride_n;
+      View from = source;
+      MutableView to = out;
+      from.data = static_cast<const E*>(source.data) + n * source.stride_n;
+      to.data = static_cast<E*>(out.data) + n * out.stride_n;
+      driver({part, dtype, table, from, w, inits.data(), to});
     }
   });
 }

@@ -8,14 +8,16 @@
 
 namespace torch_conv1d::cpu {
 
-using CorrelationDriver = void(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out);
+struct CorrelationOperands {
+  const Correlation& c;
+  DType dtype;
+  const KernelTable& table;
+  View source;
+  const void* w;
+  const void* bias;
+  MutableView out;
+};
+using CorrelationDriver = void(const CorrelationOperands&);
 
 CorrelationDriver correlate;            // packed panels: any correlation
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate

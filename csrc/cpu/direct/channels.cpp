@@ -173,8 +173,8 @@ class ChannelsCall {
   const MutableView out_;
   const ChannelsPlan plan_;
   const int64_t width_;  // channels, rounded up to whole vectors
-  const int64_t
-      w_row_;  // an odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly
+  // An odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly.
+  const int64_t w_row_;
   const Scratch<T> w_;  // [tap][channel]
   const std::vector<PhaseTaps> phase_taps_;
   const Scratch<T> init_;
@@ -183,15 +183,10 @@ class ChannelsCall {
 
 }  // namespace
 
-void filter_channels(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) { ChannelsCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+void filter_channels(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) {
+    ChannelsCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run();
+  });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -32,15 +32,8 @@ void run(CorrelateCall<E> call) {
 
 }  // namespace
 
-void correlate(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) { run<decltype(element)>({c, table, source, w, bias, out}); });
+void correlate(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) { run<decltype(element)>({o.c, o.table, o.source, o.w, o.bias, o.out}); });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -162,15 +162,10 @@ class InnermostCall {
 
 }  // namespace
 
-void correlate_innermost(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) { InnermostCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+void correlate_innermost(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) {
+    InnermostCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run();
+  });
 }
 
 }  // namespace torch_conv1d::cpu

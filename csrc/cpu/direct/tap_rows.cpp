@@ -234,15 +234,9 @@ class TapRowsCall {
 
 }  // namespace
 
-void tap_rows(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) { TapRowsCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+void tap_rows(const CorrelationOperands& o) {
+  with_element(
+      o.dtype, [&](auto element) { TapRowsCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

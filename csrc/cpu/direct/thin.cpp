@@ -188,20 +188,13 @@ void sum(const Conv1dProblem& p, const KernelTable& table, View grad_y, View x, 
 
 }  // namespace
 
-void correlate_thin(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) {
+void correlate_thin(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) {
     using E = decltype(element);
-    if (lanes_are_stored_weights(c, sizeof(SumOf<E>)))
-      run_by_channel<E>(c, table, source, static_cast<const E*>(w), out);
+    if (lanes_are_stored_weights(o.c, sizeof(SumOf<E>)))
+      run_by_channel<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), o.out);
     else
-      run<E>(c, table, source, static_cast<const E*>(w), static_cast<const SumOf<E>*>(bias), out);
+      run<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), static_cast<const SumOf<E>*>(o.bias), o.out);
   });
 }
 

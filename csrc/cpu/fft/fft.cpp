@@ -173,17 +173,11 @@ void sum_gradient(const FftCall<E>& call, View grad_y, View x, E* grad_w) {
 
 }  // namespace
 
-void fft_filter(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  with_element(dtype, [&](auto element) {
+void fft_filter(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) {
     using E = decltype(element);
-    filter(FftCall<E>(c, table, 1), source, static_cast<const E*>(w), static_cast<const SumOf<E>*>(bias), out);
+    filter(
+        FftCall<E>(o.c, o.table, 1), o.source, static_cast<const E*>(o.w), static_cast<const SumOf<E>*>(o.bias), o.out);
   });
 }
 

@@ -55,8 +55,8 @@ ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies,
   ChannelsPlan plan;
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t tile = machine.lanes * machine.channel_vectors;
-  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do. Channels that do not fill a vector are an item of
-  // their own, because they are copied.
+  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do. Channels that do not
+  // fill a vector are an item of their own, because they are copied.
   const int64_t whole = std::max(c.groups / machine.lanes * machine.lanes, machine.lanes);
   const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
   plan.channel_block = std::clamp<int64_t>(panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);

@@ -318,16 +318,11 @@ class ToomCookCall {
 
 }  // namespace
 
-void toom_cook(
-    const Correlation& c,
-    DType dtype,
-    const KernelTable& table,
-    View source,
-    const void* w,
-    const void* bias,
-    MutableView out) {
-  if (c.n == 0) return;
-  with_element(dtype, [&](auto element) { ToomCookCall<decltype(element)>(c, table, source, w, bias, out).run(); });
+void toom_cook(const CorrelationOperands& o) {
+  if (o.c.n == 0) return;
+  with_element(o.dtype, [&](auto element) {
+    ToomCookCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run();
+  });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -23,6 +23,8 @@ constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
 // much, which leaves room for a band: its products and, if they are not shared, its weights.
 constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kBandBytes = 3 << 18;
+// Products alone stay in the L2 cache, beside a point of the source.
+constexpr int64_t kProductBytes = kBandBytes / 4;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
@@ -128,7 +130,7 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
 
   // As many rows as there is room for, the fewer of them the more often passes the source: whole tiles of them.
   const int64_t band_rows =
-      kBandBytes / sum_bytes /
+      (plan.shared_weights ? kProductBytes : kBandBytes) / sum_bytes /
       (plan.points * plan.n_block * plan.sample_columns(plan.q_block) + (plan.shared_weights ? 0 : row_weights));
   const int64_t most_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
   plan.band_channels =

@@ -24,14 +24,13 @@ class FoldedEnds {
         any_(c.folds()),
         left_end_(c.fold_reach()),
         right_begin_(std::max(c.out_length - left_end_, left_end_)),
-        length_(c.fold_left + left_end_ + c.out_length - right_begin_ + c.fold_right),
+        length_(kept_of_row(c)),
         ends_(any_ ? c.n * rows_ * length_ : 0) {}
 
   // The samples of a call whose ends take about 1 MiB.
   static int64_t samples(const Correlation& c) {
     if (!c.folds()) return std::max<int64_t>(c.n, 1);
-    const int64_t length = c.fold_left + c.fold_right + std::min(2 * c.fold_reach(), c.out_length);
-    return std::max<int64_t>((1 << 20) / (c.groups * c.rows * length * int64_t(sizeof(T))), 1);
+    return std::max<int64_t>((1 << 20) / (c.groups * c.rows * kept_of_row(c) * int64_t(sizeof(T))), 1);
   }
 
   // Whether there is something to keep of positions [begin, end).
@@ -73,6 +72,9 @@ class FoldedEnds {
 
  private:
   // What is kept of a row: [-fold_left, left_end) and [right_begin, out_length + fold_right), one after the other.
+  static int64_t kept_of_row(const Correlation& c) {
+    return c.fold_left + std::min(2 * c.fold_reach(), c.out_length) + c.fold_right;
+  }
   int64_t at(int64_t position) const {
     return c_.fold_left + (position < left_end_ ? position : position - right_begin_ + left_end_);
   }

@@ -30,6 +30,7 @@ class Conditions:
     processor: str
     environment: dict[str, str]
     base: str  # the revision compared with, if that is what was done
+    layers: str  # which, if not those of the mode's own table
     peak_gflops: float
     bandwidth_gb: float
 
@@ -42,11 +43,12 @@ class Conditions:
         where = [self.isa, f"{self.threads}threads"] if self.device == "cpu" else [self.device]
         layout = [] if self.layout == "ncl" else [self.layout]
         base = ["base", self.base] if self.base else []
+        layers = [self.layers] if self.layers else []
         kind = [] if what == "rows" else [what]
-        return "_".join([*kind, self.mode, self.dtype, *where, *layout, *base])
+        return "_".join([*kind, self.mode, self.dtype, *where, *layout, *layers, *base])
 
 
-def describe_conditions(args: argparse.Namespace, base: str) -> Conditions:
+def describe_conditions(args: argparse.Namespace, base: str, layers: str) -> Conditions:
     on_gpu = args.device == "cuda"
     limits = (cuda if on_gpu else roofline).measure_limits(args.dtype)
     return Conditions(
@@ -60,6 +62,7 @@ def describe_conditions(args: argparse.Namespace, base: str) -> Conditions:
         processor=torch.cuda.get_device_name() if on_gpu else cpu_name(),
         environment={k: os.environ[k] for k in TORCH_ISA_VARIABLES if k in os.environ},
         base=base,
+        layers=layers,
         peak_gflops=round(limits.flops / 1e9, 1),
         bandwidth_gb=round(limits.bytes / 1e9, 1),
     )

@@ -43,8 +43,14 @@ class Report:
             words.append(c["layout"])
         if c["device"] == "cpu":
             words.append(c["isa"])
+        words += [c["layers"]] if c["layers"] else []
         threads = "" if c["threads"] == 1 else f", {c['threads']} threads"
         return " ".join(words) + threads
+
+    @property
+    def drawn(self) -> bool:
+        """Of layers that nobody knows by name: they are counted, not listed."""
+        return str(self.conditions["layers"]).startswith("random")
 
     @property
     def columns(self) -> dict[str, Values]:
@@ -90,6 +96,7 @@ def markdown(reports: list[Report]) -> str:
 def tables(reports: list[Report]) -> str:
     timed = [r for r in reports if r.rooflines]
     columns = {label: values for r in timed for label, values in r.columns.items()}
+    listed = {label: values for r in timed if not r.drawn for label, values in r.columns.items()}
     machines = "\n".join(f"Measured on {m}." for m in dict.fromkeys(r.machine for r in reports))
     parts = [machines]
     if timed:
@@ -98,10 +105,10 @@ def tables(reports: list[Report]) -> str:
         parts.append(table(overhead_lines(reports)))
     if any(r.memory for r in reports):
         parts.append(table(memory_lines(reports)))
-    if timed:
+    if listed:
         parts += [
             "<details><summary>Every layer: time of torch, or another, / ours</summary>",
-            table(layer_lines(columns)),
+            table(layer_lines(listed)),
             "</details>",
         ]
     return "\n\n".join(parts)
@@ -216,7 +223,7 @@ def main() -> None:
     else:
         print(text)
     if args.plots:
-        plot([r for r in reports if r.rooflines], args.plots)
+        plot([r for r in reports if r.rooflines and not r.drawn], args.plots)
 
 
 if __name__ == "__main__":

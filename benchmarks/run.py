@@ -3,6 +3,7 @@
     python -m benchmarks.run                                  every layer of problems/workloads.txt
     python -m benchmarks.run --filter _dw_ --mode train       depthwise layers, forward and backward
     python -m benchmarks.run n4_ci16_co32_l100_k3_s2_p1_d1_g1 one problem
+    python -m benchmarks.run --random 200 --seed 1            layers drawn by chance
     python -m benchmarks.run --layout channels_last           (N, L, C) tensors
     python -m benchmarks.run --peers onnxruntime openvino jax beside torch: those of them installed
     python -m benchmarks.run --base v0.1.0                    another revision of this package
@@ -52,6 +53,7 @@ import torch
 
 from benchmarks.calls import DTYPES, LAYOUTS, MODES, Case
 from benchmarks.conditions import Conditions, describe_conditions, settle_malloc
+from benchmarks.draw import draw_workloads
 from benchmarks.measure import Row, measure, measure_revisions
 from benchmarks.memory import measure_memory
 from benchmarks.overhead import measure_overhead
@@ -73,7 +75,9 @@ def main() -> int:
     cases = [
         Case(p, args.mode, args.dtype, args.layout, args.device) for p in choose_workloads(args)
     ]
-    conditions = describe_conditions(args, base=short_name(args.base) if args.base else "")
+    conditions = describe_conditions(
+        args, base=short_name(args.base) if args.base else "", layers=name_layers(args)
+    )
     print(" ".join(f"{key}={value}" for key, value in asdict(conditions).items()))
     if args.overhead:
         found = measure_overhead(args.budget)
@@ -119,7 +123,10 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--isa", default="", help="instruction set for ours (default: the best)")
-    parser.add_argument("--layers", help="a file of problems/, without .txt")
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument("--layers", help="a file of problems/, without .txt")
+    source.add_argument("--random", type=int, metavar="COUNT", help="layers drawn by chance")
+    parser.add_argument("--seed", type=int, default=0, help="of --random")
     parser.add_argument("--filter", default="", help="only workloads whose name contains this")
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=[], help="beside torch")
     parser.add_argument("--base", help="compare with this revision instead of with others")
@@ -142,6 +149,8 @@ def parse_arguments() -> argparse.Namespace:
 def choose_workloads(args: argparse.Namespace) -> list[Workload]:
     if args.problems:
         return [parse_workload(text) for text in args.problems]
+    if args.random:
+        return draw_workloads(args.random, args.seed)
     table = "gpu" if args.device == "cuda" else "workloads"
     if args.mode == "double_backward":
         table = "double_backward"
@@ -149,6 +158,11 @@ def choose_workloads(args: argparse.Namespace) -> list[Workload]:
     if not workloads:
         sys.exit(f"no workload has {args.filter!r} in its name")
     return workloads
+
+
+def name_layers(args: argparse.Namespace) -> str:
+    """Of layers that are not those of the mode's own table."""
+    return f"random{args.random}_seed{args.seed}" if args.random else args.layers or ""
 
 
 def roofline(case: Case, row: Row, conditions: Conditions) -> float | None:

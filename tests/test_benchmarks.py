@@ -11,6 +11,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -31,6 +32,7 @@ from benchmarks.calls import (
     make_call,
     make_operands,
 )
+from benchmarks.draw import draw_workloads
 from benchmarks.measure import measure, measure_on_gpu, measure_revisions
 from benchmarks.memory import Memory
 from benchmarks.report import load_report, markdown
@@ -93,6 +95,21 @@ def test_layers_have_names_and_valid_problems(table: str) -> None:
     assert len({layer.name for layer in layers}) == len(layers)
     assert all(layer.l_out > 0 for layer in layers)
     assert table != "workloads" or len(layers) == 50
+
+
+def test_random_layers_are_valid_different_and_the_same_for_the_same_seed() -> None:
+    layers = draw_workloads(300, seed=1)
+    assert layers == draw_workloads(300, seed=1) != draw_workloads(300, seed=2)
+    assert len({layer.name for layer in layers}) == 300
+    assert all(layer == parse_workload(layer.name) and layer.l_out > 0 for layer in layers)
+    for kind in (
+        {layer.groups == layer.c_in == layer.c_out > 1 for layer in layers},
+        {layer.stride > 1 for layer in layers},
+        {layer.dilation > 1 for layer in layers},
+        {layer.padding_mode != "zeros" for layer in layers},
+        {layer.kernel_size == 1 for layer in layers},
+    ):
+        assert kind == {True, False}
 
 
 @pytest.mark.parametrize("text", ["", "n1_ci1", "n1_ci1_co1_l7_k5_s2_p4_d1_g1_wrap"])
@@ -300,20 +317,34 @@ def test_tf32_is_no_error_where_a_gpu_may_use_it() -> None:
     assert largest_error(replace(case, device="cuda"), operands, results, expected) <= 1
 
 
-def test_devices_have_tables_of_their_own(tmp_path: Path) -> None:
-    conditions = {"mode": "train", "dtype": "float32", "layout": "ncl", "threads": 1, "base": ""}
+def write_report(path: Path, layer: str, **changes: str) -> Path:
+    """A file of one row, as benchmarks.run writes it."""
+    conditions: dict[str, Any] = dict.fromkeys(("base", "layers"), "")
+    conditions |= {"mode": "train", "dtype": "float32", "layout": "ncl", "device": "cpu"}
     conditions |= {"isa": "avx2", "environment": {}, "torch": "2", "processor": "a"}
-    conditions |= {"peak_gflops": 1, "bandwidth_gb": 1}
-    reports = []
-    for device in ("cpu", "cuda"):
-        timing = {"ours": 1, "peers": {"torch": {"seconds": 2, "ratio": 2}}}
-        row = {"workload": {"name": f"on_{device}"}, "timing": timing, "roofline": 0.5}
-        path = tmp_path / device
-        path.write_text(json.dumps({"conditions": conditions | {"device": device}, "rows": [row]}))
-        reports.append(load_report(path))
-    text = markdown(reports)
+    conditions |= {"threads": 1, "peak_gflops": 1, "bandwidth_gb": 1}
+    conditions |= changes
+    timing = {"ours": 1, "peers": {"torch": {"seconds": 2, "ratio": 2}}}
+    row = {"workload": {"name": layer}, "timing": timing, "roofline": 0.5}
+    path.write_text(json.dumps({"conditions": conditions, "rows": [row]}))
+    return path
+
+
+def test_devices_have_tables_of_their_own(tmp_path: Path) -> None:
+    devices = ("cpu", "cuda")
+    files = [write_report(tmp_path / d, f"on_{d}", device=d) for d in devices]
+    text = markdown([load_report(file) for file in files])
     assert text.count("| layer |") == 2
     assert text.index("on_cpu") < text.index("| train float32 |") < text.index("on_cuda")
+
+
+def test_random_layers_are_counted_and_not_listed(tmp_path: Path) -> None:
+    known = write_report(tmp_path / "known", "known")
+    drawn = write_report(tmp_path / "drawn", "drawn", layers="random1_seed0")
+    text = markdown([load_report(file) for file in (known, drawn)])
+    assert text.count("random1_seed0") == 2  # ratios and fractions of the roofline
+    assert "| known |" in text
+    assert "| drawn |" not in text
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

@@ -60,6 +60,12 @@ inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t fr
     store(to + r * to_column, rows[r]);
 }
 
+// Lines that are a multiple of a large power of two apart share a few sets of the caches and do not stay there for long. So squares
+// follow each other along the side that has the larger: its neighbours are read or written while their lines are at hand.
+inline bool along_destination(int64_t to_column, int64_t from_row) {
+  return (to_column & -to_column) > (from_row & -from_row);
+}
+
 // As many squares of a whole vector as there are, then what is left by squares of half the size.
 template <class T, int Count = kLanes<T>>
 inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
@@ -68,9 +74,13 @@ inline void transpose(T* to, int64_t to_column, const T* from, int64_t from_row,
       for (int64_t c = 0; c < columns; ++c) to[c * to_column + r] = from[r * from_row + c];
   } else {
     const int64_t whole_rows = rows / Count * Count, whole_columns = columns / Count * Count;
-    for (int64_t r = 0; r < whole_rows; r += Count)
-      for (int64_t c = 0; c < whole_columns; c += Count)
+    const bool rows_first = along_destination(to_column, from_row);
+    const int64_t inner = rows_first ? whole_rows : whole_columns, outer = rows_first ? whole_columns : whole_rows;
+    for (int64_t o = 0; o < outer; o += Count)
+      for (int64_t i = 0; i < inner; i += Count) {
+        const int64_t r = rows_first ? i : o, c = rows_first ? o : i;
         transpose_square<T, Count>(to + c * to_column + r, to_column, from + r * from_row + c, from_row);
+      }
     if (whole_columns < columns)
       transpose<T, Count / 2>(
           to + whole_columns * to_column, to_column, from + whole_columns, from_row, whole_rows,

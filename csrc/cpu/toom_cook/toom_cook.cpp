@@ -179,10 +179,10 @@ class ToomCookCall {
             .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
     }
 
-    // Channels of the result that are transposed together: so many that both sides are whole cache lines, as far as they fit the L2
+    // Channels of the result that are transposed together: so many that both sides are several cache lines, as far as they fit the L2
     // cache.
     int64_t channels_transposed() const {
-      constexpr int64_t kChannels = 16, kBytes = 256 << 10;
+      constexpr int64_t kChannels = 64, kBytes = 512 << 10;
       const int64_t fitting = kBytes / (plan_.band_phases * result_row_ * int64_t(sizeof(T)));
       return std::clamp<int64_t>(fitting, 1, std::min(kChannels, plan_.band_channels));
     }

@@ -107,7 +107,8 @@ constexpr int kFirShared = 4;
 
 // for i < positions, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
 //   out[i * out_row + j] = init[j] + sum over t < taps of w[w_offset[t] + j] * x(i, t)[j]
-// One chain of fused multiply-adds per output, in ascending order of t.
+// One chain of fused multiply-adds per output, in ascending order of t. `from_memory`: what is further along the rows of the last tap
+// and of the result is fetched.
 template <class T>
 struct ChannelsArgs {
   const T* const* source;
@@ -121,6 +122,7 @@ struct ChannelsArgs {
   T* out;
   int64_t out_row;
   int64_t positions;
+  bool from_memory;
 };
 
 // for t < taps, j < vectors * lanes, x(i, t) as above:

@@ -134,7 +134,7 @@ class ChannelsCall {
             {rows.data() + first * c_.source_stride, c_.source_stride, offset.data(), channel,
              w_.data() + channel0 + channel, w_offset.data(), int64_t(offset.size()),
              inits_ ? inits_ + channel0 + channel : nullptr, out + first * out_row + channel, out_row,
-             std::min(run, positions - first)});
+             std::min(run, positions - first), plan_.from_memory});
         channel += vectors * kernels_.lanes;
       }
   }

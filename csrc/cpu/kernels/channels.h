@@ -13,6 +13,11 @@ constexpr int kChannelPositions = 6;
 template <int N>
 struct Count {};
 
+// How far ahead of a tile its rows are fetched where they are in memory: tiles go along many rows at a time, more than the hardware
+// follows.
+template <class T>
+constexpr int64_t kRowAhead = 512 / int64_t(sizeof(T));
+
 // Contract: ChannelsArgs.
 template <class T, int Vectors>
 void channels(const ChannelsArgs<T>& a) {
@@ -24,6 +29,16 @@ void channels(const ChannelsArgs<T>& a) {
         sum[i][v] = init;
     }
     const T* const* source = a.source + first * a.source_step;
+    if (a.from_memory) {
+      constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+      const T* const* newest = source + a.offset[a.taps - 1];
+      UNROLL for (int i = 0; i < kPositions; ++i) {
+        UNROLL for (int64_t j = 0; j < Vectors * kLanes<T>; j += kLine) {
+          __builtin_prefetch(newest[i * a.source_step] + a.channel + kRowAhead<T> + j);
+          __builtin_prefetch(a.out + (first + i) * a.out_row + kRowAhead<T> + j, 1);
+        }
+      }
+    }
     for (int64_t t = 0; t < a.taps; ++t) {
       Vector<T> weight[Vectors];
       UNROLL for (int v = 0; v < Vectors; ++v)

@@ -162,6 +162,7 @@ constexpr int64_t kTapsInPlace = 8;
 struct ChannelsPlan {
   int64_t channel_block, q_block;
   bool worth_threads;
+  bool from_memory;  // rows are read and written in place, and are more than the L2 cache holds
 };
 
 // Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or

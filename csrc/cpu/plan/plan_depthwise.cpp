@@ -65,6 +65,8 @@ ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies,
     plan.channel_block = std::min(
         plan.channel_block,
         std::max(kTransposedBytes / (plan.q_block * sum_bytes) / tile * tile, std::min(tile, whole)));
+  plan.from_memory = !copies && c.taps <= kTapsInPlace &&
+                     c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
   while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);

@@ -38,6 +38,24 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
   }
 }
 
+// to[i] = from[-i], as a padding mode reflects a row.
+template <class To, class From>
+inline void copy_reversed(To* to, const From* from, int64_t count) {
+  if constexpr (sizeof(To) == sizeof(From)) {
+    if (count >= kLanes<To>) {
+      // The last vector ends where the elements do.
+      for (int64_t i = 0; i < count; i += kLanes<To>) {
+        const int64_t at = i + kLanes<To> <= count ? i : count - kLanes<To>;
+        store(
+            to + at,
+            reversed(load<Vector<To>>(from - at - (kLanes<To> - 1)), typename FirstIndices<kLanes<To>>::type()));
+      }
+      return;
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[-i]), to[i]);
+}
+
 // A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of
 // the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
 template <class T, int Count>
@@ -201,6 +219,8 @@ template <class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
     for (int64_t r = 0; r < a.rows; ++r) copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
+  } else if (a.to_column == 1 && a.from_column == -1) {
+    for (int64_t r = 0; r < a.rows; ++r) copy_reversed(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
   } else if (a.to_row == 1 && a.from_row == 1) {
     for (int64_t c = 0; c < a.columns; ++c) copy_contiguous(a.to + c * a.to_column, a.from + c * a.from_column, a.rows);
   } else if (a.to_row == 1 && a.from_column == 1) {

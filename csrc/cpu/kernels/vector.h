@@ -90,6 +90,10 @@ inline auto joined(V a, V b, Indices<I...>) {
 #endif
   return value;
 }
+template <class V, int... I>
+inline V reversed(V a, Indices<I...>) {
+  return SHUFFLE(a, a, (int(sizeof...(I)) - 1 - I)...);
+}
 // Every second element of a and b, from `first` on.
 template <class V, int... I>
 inline V every_second(V a, V b, Indices<I...>, bool first) {

@@ -115,27 +115,33 @@ void pack_panel(
       const int64_t start = first + segment.offset, count = q_len + segment.extra;
       const int64_t begin = begin_of(segment), end = end_of(segment);
       SumOf<E>* to = panel + segment.base;
-      const auto copy_columns = [&](int64_t column, int64_t position, int64_t columns) {
+      // Columns whose positions are `between` apart.
+      const auto copy_columns = [&](int64_t column, int64_t position, int64_t between, int64_t columns) {
         // Samples side by side are neighbours, and so are positions where there is no stride.
-        const int64_t step = stride * source.stride_l, neighbours = width == 1 || step == width ? columns : 1;
+        const int64_t step = between * source.stride_l, neighbours = width == 1 || step == width ? columns : 1;
         for (int64_t done = 0; done < columns; done += neighbours)
           copy.in(
               {to + (column + done) * width, layout.row, 1, from + position * source.stride_l + done * step,
                source.stride_c, width == 1 ? step : 1, channels, neighbours * width});
       };
       const int64_t done_begin = together ? common_begin : end, done_end = together ? common_end : end;
-      copy_columns(begin, start + begin * stride, done_begin - begin);
-      copy_columns(done_end, start + done_end * stride, end - done_end);
+      copy_columns(begin, start + begin * stride, stride, done_begin - begin);
+      copy_columns(done_end, start + done_end * stride, stride, end - done_end);
       int64_t last = end;
       if (c.source_padding == PaddingMode::zeros) {
         zero_columns(to, layout.row, channels, begin * width);
       } else {
-        const auto copy_outside = [&](int64_t column) {
-          copy_columns(column, padded_source(start + column * stride, c.source_length, c.source_padding), 1);
+        // Those on one side of the source are equally far apart in it, in one direction or the other, or all the same.
+        const auto copy_outside = [&](int64_t first_column, int64_t last_column) {
+          const auto source_at = [&](int64_t column) {
+            return padded_source(start + column * stride, c.source_length, c.source_padding);
+          };
+          const int64_t columns = last_column - first_column, position = source_at(first_column);
+          copy_columns(first_column, position, columns > 1 ? source_at(first_column + 1) - position : 0, columns);
         };
         last = std::clamp(ceil_div(c.source_end - start, stride), end, count);
-        for (int64_t column = 0; column < begin; ++column) copy_outside(column);
-        for (int64_t column = end; column < last; ++column) copy_outside(column);
+        copy_outside(0, begin);
+        copy_outside(end, last);
       }
       zero_columns(to + last * width, layout.row, channels, (count - last - q_len) * width + layout.padded(q_len));
     }

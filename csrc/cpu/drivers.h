@@ -23,7 +23,7 @@ CorrelationDriver correlate;            // packed panels: any correlation
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
 CorrelationDriver filter_channels;      // depthwise layers whose lanes are channels: channels innermost, and short rows
-CorrelationDriver fir_rows;             // one row a group, stride 1, lanes are positions; the bits of correlate
+CorrelationDriver fir_rows;             // one row a group, lanes are positions; the bits of correlate
 CorrelationDriver tap_rows;             // one row of many channels: taps are rows
 CorrelationDriver toom_cook;            // fewer multiplications (toom_cook.h)
 CorrelationDriver fft_filter;           // long depthwise kernels (fft.h)

@@ -1,9 +1,11 @@
-// forward and grad_input of layers of stride 1 with one row a group, whose lanes are positions: depthwise layers above all.
+// forward and grad_input of layers with one row a group, whose lanes are positions: depthwise layers above all.
 //
 //   for every item (sample, groups, positions), in parallel:
 //     for as many groups at a time as the L1 cache has room for:
 //       pack what tiles read that reach beyond the source (of sources that no tile can read: all of it)
-//       for every group: fir tiles, each on the source where it is or on what is packed
+//       for every group:
+//         fir tiles, each on the source where it is or on what is packed (of phases with the same offsets: correlate tiles)
+//         of several phases, or where a padding mode folds: sums stay in the L1 cache until the row is interleaved and folded
 //
 // Tiles of a row are of about the same width, and the last one ends where the row ends: the positions that it has in common with the
 // one before get the same sums twice. So no tile is so narrow that an addition waits for the one before it, and none writes beyond its row.
@@ -15,6 +17,8 @@
 
 #include "../../division.h"
 #include "../dispatch.h"
+#include "../packing/folded_ends.h"
+#include "../packing/packed_weights.h"
 #include "../packing/panel.h"
 #include "../packing/spans.h"
 #include "../parallel.h"
@@ -33,8 +37,8 @@ struct PackedSpan {
 };
 // How positions [q0, q0 + q_len) of every row are computed: a vector or more.
 struct RowCut {
-  RowCut(const Inside& inside, bool direct, int64_t lanes, int64_t most_vectors, int64_t q0, int64_t q_len_)
-      : q_len(q_len_) {
+  RowCut(const Inside& inside, bool direct, int64_t lanes, int64_t most_vectors, int64_t first, int64_t q_len_)
+      : q0(first), q_len(q_len_) {
     const int64_t all = ceil_div(q_len, lanes);
     const int64_t tiles = std::max<int64_t>(ceil_div(all, most_vectors), q_len % lanes ? 2 : 1);
     const int64_t widest = ceil_div(all, tiles), wide = all - tiles * (widest - 1);
@@ -52,7 +56,7 @@ struct RowCut {
         runs.push_back({at, vectors, 1, packed ? int64_t(spans.size()) - 1 : -1});
     }
   }
-  int64_t q_len;
+  int64_t q0, q_len;
   std::vector<Run> runs;
   std::vector<PackedSpan> spans;
 };
@@ -63,22 +67,34 @@ class FirRowsCall {
 
  public:
   FirRowsCall(
-      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
+      const Correlation& result,
+      const KernelTable& table,
+      View source,
+      const void* w,
+      const void* bias,
+      MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
-        c_(c),
+        copy_sums_(copy_kernels<T>(table)),
+        result_(result),
+        c_(result.with_outside()),
         source_(source),
         out_(out),
-        plan_(plan_fir_rows(c, sizeof(T), machine_with(kernels_))),
+        plan_(plan_fir_rows(c_, sizeof(T), machine_with(kernels_))),
+        joined_(
+            c_.phases > 1
+                ? joined_phases<T>(c_, PanelLayout(c_, plan_.q_block, kernels_.lanes), kernels_.correlate_rows)
+                : std::vector<int64_t>(1, 1)),
         cuts_(cuts()),
-        layout_(c, longest_span(), kernels_.lanes),
-        fir_(kernels_.fir[c.unit_step() + 1]),
-        converted_(std::is_same_v<E, T> ? 0 : c.groups * c.w_group),
+        layout_(c_, longest_span(), kernels_.lanes),
+        by_sums_(c_.phases > 1 || result.folds()),
+        sum_row_(by_sums_ ? layout_.padded(longest_cut()) : 0),
+        converted_(std::is_same_v<E, T> ? 0 : c_.groups * c_.w_group),
         inits_(static_cast<const T*>(bias)) {
     if constexpr (std::is_same_v<E, T>) {
       w_ = static_cast<const T*>(w);
     } else {
-      copy_.in({converted_.data(), 0, 1, static_cast<const E*>(w), 0, 1, 1, c.groups * c.w_group});
+      copy_.in({converted_.data(), 0, 1, static_cast<const E*>(w), 0, 1, 1, c_.groups * c_.w_group});
       w_ = converted_.data();
     }
   }
@@ -95,14 +111,15 @@ class FirRowsCall {
 
  private:
   std::vector<RowCut> cuts() const {
-    const bool direct = std::is_same_v<E, T> && source_.stride_l == 1;
+    const bool direct = std::is_same_v<E, T> && source_.stride_l == 1 && c_.source_stride == 1;
     const Inside inside(c_);
+    const int64_t most_vectors = kernels_.correlate_vectors[*std::max_element(joined_.begin(), joined_.end())];
     std::vector<RowCut> cuts;
     for (int64_t q0 = 0; q0 < c_.q_total(); q0 += cuts.back().q_len) {
       const int64_t left = c_.q_total() - q0;
       // What is less than a vector belongs to the block before it.
       const int64_t q_len = left < plan_.q_block + kernels_.lanes ? left : plan_.q_block;
-      cuts.emplace_back(inside, direct, kernels_.lanes, kernels_.correlate_vectors[1], q0, q_len);
+      cuts.emplace_back(inside, direct, kernels_.lanes, most_vectors, q0, q_len);
     }
     return cuts;
   }
@@ -113,11 +130,18 @@ class FirRowsCall {
     return longest;
   }
 
+  int64_t longest_cut() const {
+    int64_t longest = 0;
+    for (const RowCut& cut : cuts_) longest = std::max(longest, cut.q_len);
+    return longest;
+  }
+
   void run_item(int64_t n, int64_t group0, int64_t groups, const RowCut& cut) const {
     const int64_t group_size = c_.channels * layout_.row, spans = int64_t(cut.spans.size());
     const int64_t held =
         std::clamp<int64_t>(kHeldBytes / (std::max<int64_t>(spans * group_size, 1) * int64_t(sizeof(T))), 1, groups);
     const Scratch<T> panels(spans * held * group_size);
+    const RowSums sums(*this);
     for (int64_t first = 0; first < groups; first += held) {
       const int64_t count = std::min(held, groups - first), channels = c_.channels / source_.tensors;
       View source = source_;
@@ -131,41 +155,101 @@ class FirRowsCall {
       }
       for (int64_t g = 0; g < count; ++g)
         run_group(
-            n, group0 + first + g, cut, panels.data() + g * channels * layout_.row, held * group_size, held * channels);
+            n, group0 + first + g, cut, panels.data() + g * channels * layout_.row, held * group_size, held * channels,
+            sums);
     }
   }
 
+  // Of one row at a time, where there are several phases or some of it is folded: its weights by phase as the tiles read them, the sums of
+  // each phase, and these interleaved.
+  struct RowSums {
+    explicit RowSums(const FirRowsCall& call)
+        : weights(call.c_.phases > 1 ? call.c_.w_group : 0),
+          phases(call.c_.phases * call.sum_row_),
+          row(call.c_.phases > 1 && call.result_.folds() ? call.c_.phases * call.sum_row_ : 0) {}
+    const Scratch<T> weights, phases, row;
+  };
+
   // The next groups to be packed begin `held` channels further.
-  void run_group(int64_t n, int64_t group, const RowCut& cut, const T* panels, int64_t span_size, int64_t held) const {
+  void run_group(
+      int64_t n,
+      int64_t group,
+      const RowCut& cut,
+      const T* panels,
+      int64_t span_size,
+      int64_t held,
+      const RowSums& sums) const {
     const E* source = static_cast<const E*>(source_.data) + n * source_.stride_n +
                       group * (c_.channels / source_.tensors) * source_.stride_c;
     E* out = static_cast<E*>(out_.data) + n * out_.stride_n + group * out_.stride_c;
     // Filled field by field: a copy would wait until the stores of the last tile have left.
     CorrelateArgs<T> args;
-    args.out_type = kDType<E>;
+    args.out_type = by_sums_ ? kDType<T> : kDType<E>;
     args.channels = c_.channels;
-    args.taps = c_.taps;
     args.w = w_ + group * c_.w_group;
     args.init = inits_ ? inits_ + group : nullptr;
     args.from_memory = true;
     args.next_row = source_.stride_c * int64_t(sizeof(E));
-    for (const Run& run : cut.runs) {
-      if (run.span >= 0) {
-        args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
-        args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
-        args.offset = layout_.tap_at.data();
-        if constexpr (std::is_same_v<E, T>)
-          args.next = reinterpret_cast<const char*>(source + run.at) + held * args.next_row;
-      } else if constexpr (std::is_same_v<E, T>) {
-        args.x = source + run.at;
-        args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
-        args.offset = layout_.tap_offset.data();
-        args.next = nullptr;
-      }
-      args.tiles = run.tiles;
-      args.out = out + run.at;
-      fir_[run.vectors](args);
+    args.out_row = sum_row_;
+    if (c_.phases > 1) {
+      order_weights(args.w, sums.weights.data());
+      args.w = sums.weights.data();
     }
+    for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)]) {
+      const int64_t joined = joined_[size_t(phase)], tap0 = layout_.phase_begin[size_t(phase)];
+      const auto* const tiles = joined > 1 ? kernels_.correlate[joined] : kernels_.fir[c_.unit_step() + 1];
+      args.taps = layout_.phase_taps(phase);
+      for (const Run& run : cut.runs) {
+        if (run.span >= 0) {
+          args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
+          args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
+          args.offset = layout_.tap_at.data() + tap0;
+          if constexpr (std::is_same_v<E, T>)
+            args.next = reinterpret_cast<const char*>(source + run.at * c_.source_stride) + held * args.next_row;
+        } else if constexpr (std::is_same_v<E, T>) {
+          args.x = source + run.at;
+          args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
+          args.offset = layout_.tap_offset.data() + tap0;
+          args.next = nullptr;
+        }
+        args.tiles = run.tiles;
+        if (by_sums_)
+          args.out = sums.phases.data() + phase * sum_row_ + run.at - cut.q0;
+        else
+          args.out = out + run.at;
+        tiles[run.vectors](args);
+      }
+      args.w += joined * args.taps * c_.channels;
+    }
+    if (by_sums_) write(cut, sums, out);
+  }
+
+  // By phase, those that are joined next to each other: [phases][channel][tap][phase].
+  void order_weights(const T* w, T* to) const {
+    for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)])
+      for (int64_t channel = 0; channel < c_.channels; ++channel)
+        for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
+          for (int64_t p = phase; p < phase + joined_[size_t(phase)]; ++p)
+            *to++ = w[channel * c_.w_channel + layout_.tap_order[size_t(layout_.phase_begin[size_t(p)] + t)]];
+  }
+
+  void write(const RowCut& cut, const RowSums& sums, E* out) const {
+    const int64_t phases = c_.phases, begin = cut.q0 * phases;
+    if (!result_.folds()) {
+      const int64_t count = std::min(cut.q_len * phases, c_.out_length - begin), whole = count / phases;
+      const T* from = sums.phases.data();
+      copy_.out({out + begin, 1, phases, from, sum_row_, 1, phases, whole});
+      copy_.out({out + begin + whole * phases, 1, 1, from + whole, sum_row_, 1, count % phases, 1});
+      return;
+    }
+    T* row = sums.phases.data();
+    if (phases > 1) {
+      row = sums.row.data();
+      copy_sums_.in({row, 1, phases, sums.phases.data(), sum_row_, 1, phases, cut.q_len});
+    }
+    row += result_.lead();
+    fold_outside(result_, row);
+    copy_.out({out, 0, 1, row, 0, 1, 1, result_.out_length});
   }
 
   // What is packed at a time stays in the L1 cache.
@@ -173,13 +257,18 @@ class FirRowsCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
-  const Correlation& c_;
+  const CopyKernels<T>& copy_sums_;
+  const Correlation& result_;
+  // With what a padding mode folds back: position p of the result is result_.lead() + p of these.
+  const Correlation c_;
   const View source_;
   const MutableView out_;
   const FirRowsPlan plan_;
+  const std::vector<int64_t> joined_;
   const std::vector<RowCut> cuts_;
   const PanelLayout layout_;
-  const typename ArithmeticKernels<T>::Correlate* const fir_;
+  const bool by_sums_;          // instead of in place
+  const int64_t sum_row_;       // from the sums of a phase to those of the next
   const Scratch<T> converted_;  // the weights as sums, if they are not
   const T* w_;
   const T* const inits_;

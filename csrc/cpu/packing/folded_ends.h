@@ -13,6 +13,28 @@
 
 namespace torch_conv1d::cpu {
 
+// Adds the sums outside a row, position p of which is row[p], to the positions that they repeat.
+template <class T>
+void fold_outside(const Correlation& c, T* row) {
+  const auto add = [&](int64_t begin, int64_t end) {
+    if (begin == end) return;
+    const T* const outside = row + begin;
+    T* const first = row + padded_source(begin, c.out_length, c.fold);
+    // Those on one side of the row repeat positions in one direction or the other, or one position.
+    const auto add_each = [&](auto to) {
+      for (int64_t i = 0; i < end - begin; ++i) *to(i) += outside[i];
+    };
+    if (c.fold == PaddingMode::circular)
+      add_each([=](int64_t i) { return first + i; });
+    else if (c.fold == PaddingMode::reflect)
+      add_each([=](int64_t i) { return first - i; });
+    else
+      add_each([=](int64_t) { return first; });
+  };
+  add(-c.fold_left, 0);
+  add(c.out_length, c.out_length + c.fold_right);
+}
+
 template <class E>
 class FoldedEnds {
   using T = SumOf<E>;

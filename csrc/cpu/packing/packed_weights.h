@@ -150,9 +150,10 @@ class PackedWeights {
       T* block = to + (layout.phase_begin[phase] * c_.channels + channel * taps * joined) * rows;
       for (int64_t t = 0; t < taps; ++t)
         for (int64_t p = 0; p < joined; ++p)
-          copy_sums_.in(
-              {block + t * width + p * rows, taps * width, 1,
-               w.data + layout.tap_order[layout.phase_begin[phase + p] + t], w.channel, w.row, channels, rows});
+          if (const T* from_tap = w.data + layout.tap_order[layout.phase_begin[phase + p] + t]; c_.rows == 1)
+            for (int64_t i = 0; i < channels; ++i) block[(i * taps + t) * width + p] = from_tap[i * w.channel];
+          else
+            copy_sums_.in({block + t * width + p * rows, taps * width, 1, from_tap, w.channel, w.row, channels, rows});
     }
   }
 

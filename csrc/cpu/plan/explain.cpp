@@ -103,12 +103,14 @@ void explain_correlation(
     return;
   }
   if (tiles_end_with_rows(c, sum_bytes, data, machine)) {
-    const FirRowsPlan plan = plan_fir_rows(c, sum_bytes, machine);
+    const FirRowsPlan plan = plan_fir_rows(c.with_outside(), sum_bytes, machine);
     out << name << ".algorithm: fir\n"
         << name << ".tile: " << machine.correlate_vectors[1] * machine.lanes << " positions\n"
-        << name << ".blocks: groups " << plan.group_block << ", positions " << plan.q_block << "\n"
+        << name << ".blocks: groups " << plan.group_block << ", positions " << plan.q_block * c.phases << "\n"
         << name << ".reason: one row a group" << (c.unit_step() ? ": taps share the loads of a tile" : "")
-        << "; only what the tiles at the ends of rows read is packed\n";
+        << (c.source_stride > 1 ? "; rows are packed by phases of the stride"
+                                : "; only what the tiles at the ends of rows read is packed")
+        << (c.phases > 1 || c.folds() ? ", and sums wait in the L1 cache for the whole row\n" : "\n");
     return;
   }
   data.source_row = c.source_length;

@@ -126,8 +126,8 @@ struct TapRowsPlan {
 
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
-// Whether the result of a group is one row, each position of which reads a few rows of the source from the next position on
-// (fir_rows.cpp); then the positions of group_block groups that are an item.
+// Whether the result of a group is one row of a few channels, which is computed on its own (fir_rows.cpp); then, of a correlation with what
+// is outside, the positions of group_block groups that are an item.
 struct FirRowsPlan {
   int64_t q_block, group_block;
   bool worth_threads;

@@ -16,27 +16,30 @@ constexpr int64_t kChannelTaps = 32;
 
 }  // namespace
 
-bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  return c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1 && c.source_stride == 1 && !c.folds() &&
-         data.unit_stride && c.q_total() >= 64 / sum_bytes && !has_short_rows(c) &&
-         DirectReads(c, sum_bytes, data, machine.lanes).tile != DirectTile::pairs;
+bool tiles_end_with_rows(const Correlation& result, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const Correlation c = result.with_outside();
+  const int64_t lanes = 64 / sum_bytes;
+  return c.rows == 1 && c.channels < kTapRowsChannels && data.unit_stride && c.q_total() >= lanes &&
+         c.phases * lanes <= kDirectPositions && !(result.folds() && c.out_length > kDirectPositions) &&
+         !has_short_rows(c) && DirectReads(c, sum_bytes, data, machine.lanes).tile <= DirectTile::sums;
 }
 
 FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   FirRowsPlan plan;
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
-  int64_t parts = ceil_div(q_total, kDirectPositions);
+  // A row that is folded is computed as a whole.
+  int64_t parts = c.folds() ? 1 : ceil_div(q_total * c.phases, kDirectPositions);
   const auto set_parts = [&](int64_t count) {
     parts = count;
     plan.q_block = ceil_div(ceil_div(q_total, parts), machine.lanes) * machine.lanes;
   };
   set_parts(parts);
-  const int64_t group_bytes = (c.channels + 1) * plan.q_block * sum_bytes;
+  const int64_t group_bytes = (c.channels * c.source_stride + c.phases) * plan.q_block * sum_bytes;
   plan.group_block = std::clamp<int64_t>(kDirectBytes / group_bytes, 1, c.groups);
   const auto items = [&] { return c.n * ceil_div(c.groups, plan.group_block) * ceil_div(q_total, plan.q_block); };
   while (!shared_evenly(items(), threads) && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!shared_evenly(items(), threads) && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
+  while (!shared_evenly(items(), threads) && !c.folds() && plan.q_block >= 16 * machine.lanes) set_parts(parts * 2);
   return plan;
 }
 

@@ -5,7 +5,8 @@
 //       pack what tiles read that reach beyond the source (of sources that no tile can read: all of it)
 //       for every group:
 //         fir tiles, each on the source where it is or on what is packed (of phases with the same offsets: correlate tiles)
-//         of several phases, or where a padding mode folds: sums stay in the L1 cache until the row is interleaved and folded
+//         of several phases, or where a padding mode folds: sums stay in the L1 cache until the row is interleaved (of two phases, by
+//         the tiles themselves) and folded
 //
 // Tiles of a row are of about the same width, and the last one ends where the row ends: the positions that it has in common with the
 // one before get the same sums twice. So no tile is so narrow that an addition waits for the one before it, and none writes beyond its row.
@@ -76,13 +77,15 @@ class FirRowsCall {
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
         copy_sums_(copy_kernels<T>(table)),
+        doubled_kernels_(direct_kernels<T>(table)),
         result_(result),
         c_(result.with_outside()),
         source_(source),
         out_(out),
         plan_(plan_fir_rows(c_, sizeof(T), machine_with(kernels_))),
+        doubled_(std::is_same_v<E, T> && c_.phases == 2 && c_.step == -1 && c_.taps <= 2 * kFirShift<T>),
         joined_(
-            c_.phases > 1
+            c_.phases > 1 && !doubled_
                 ? joined_phases<T>(c_, PanelLayout(c_, plan_.q_block, kernels_.lanes), kernels_.correlate_rows)
                 : std::vector<int64_t>(1, 1)),
         cuts_(cuts()),
@@ -113,7 +116,9 @@ class FirRowsCall {
   std::vector<RowCut> cuts() const {
     const bool direct = std::is_same_v<E, T> && source_.stride_l == 1 && c_.source_stride == 1;
     const Inside inside(c_);
-    const int64_t most_vectors = kernels_.correlate_vectors[*std::max_element(joined_.begin(), joined_.end())];
+    const int64_t most_vectors = doubled_
+                                     ? doubled_kernels_.fir_units[int(DirectTile::doubled)]
+                                     : kernels_.correlate_vectors[*std::max_element(joined_.begin(), joined_.end())];
     std::vector<RowCut> cuts;
     for (int64_t q0 = 0; q0 < c_.q_total(); q0 += cuts.back().q_len) {
       const int64_t left = c_.q_total() - q0;
@@ -166,7 +171,7 @@ class FirRowsCall {
     explicit RowSums(const FirRowsCall& call)
         : weights(call.c_.phases > 1 ? call.c_.w_group : 0),
           phases(call.c_.phases * call.sum_row_),
-          row(call.c_.phases > 1 && call.result_.folds() ? call.c_.phases * call.sum_row_ : 0) {}
+          row(call.c_.phases > 1 && (call.result_.folds() || call.doubled_) ? call.c_.phases * call.sum_row_ : 0) {}
     const Scratch<T> weights, phases, row;
   };
 
@@ -182,6 +187,21 @@ class FirRowsCall {
     const E* source = static_cast<const E*>(source_.data) + n * source_.stride_n +
                       group * (c_.channels / source_.tensors) * source_.stride_c;
     E* out = static_cast<E*>(out_.data) + n * out_.stride_n + group * out_.stride_c;
+    if (doubled_) {
+      for (const Run& run : cut.runs) {
+        DirectFirArgs<T> args;
+        read(run, cut, panels, span_size, source, layout_.phase_begin[size_t(c_.phase(0))], args);
+        args.w = w_ + group * c_.w_group;
+        args.channels = c_.channels;
+        args.taps = c_.taps;
+        args.init = nullptr;
+        args.out = sums.row.data() + 2 * (run.at - cut.q0);
+        args.tiles = run.tiles;
+        args.first_phase = c_.phase(0);
+        doubled_kernels_.fir[int(DirectTile::doubled)][run.vectors](args);
+      }
+      return write(cut, sums, out);
+    }
     // Filled field by field: a copy would wait until the stores of the last tile have left.
     CorrelateArgs<T> args;
     args.out_type = by_sums_ ? kDType<T> : kDType<E>;
@@ -200,18 +220,11 @@ class FirRowsCall {
       const auto* const tiles = joined > 1 ? kernels_.correlate[joined] : kernels_.fir[c_.unit_step() + 1];
       args.taps = layout_.phase_taps(phase);
       for (const Run& run : cut.runs) {
-        if (run.span >= 0) {
-          args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
-          args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
-          args.offset = layout_.tap_at.data() + tap0;
-          if constexpr (std::is_same_v<E, T>)
+        read(run, cut, panels, span_size, source, tap0, args);
+        args.next = nullptr;
+        if constexpr (std::is_same_v<E, T>)
+          if (run.span >= 0)
             args.next = reinterpret_cast<const char*>(source + run.at * c_.source_stride) + held * args.next_row;
-        } else if constexpr (std::is_same_v<E, T>) {
-          args.x = source + run.at;
-          args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
-          args.offset = layout_.tap_offset.data() + tap0;
-          args.next = nullptr;
-        }
         args.tiles = run.tiles;
         if (by_sums_)
           args.out = sums.phases.data() + phase * sum_row_ + run.at - cut.q0;
@@ -224,6 +237,21 @@ class FirRowsCall {
     if (by_sums_) write(cut, sums, out);
   }
 
+  // Where the tiles of a run find their source, and the taps from tap0 on, in the order of phases.
+  void read(
+      const Run& run, const RowCut& cut, const T* panels, int64_t span_size, const E* source, int64_t tap0, auto& args)
+      const {
+    if (run.span >= 0) {
+      args.x = panels + run.span * span_size + run.at - cut.spans[run.span].q0;
+      args.x_row = source_.tensors > 1 ? span_size / source_.tensors : layout_.row;
+      args.offset = layout_.tap_at.data() + tap0;
+    } else if constexpr (std::is_same_v<E, T>) {
+      args.x = source + run.at;
+      args.x_row = source_.tensors > 1 ? source_.to_next : source_.stride_c;
+      args.offset = layout_.tap_offset.data() + tap0;
+    }
+  }
+
   // By phase, those that are joined next to each other: [phases][channel][tap][phase].
   void order_weights(const T* w, T* to) const {
     for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)])
@@ -234,22 +262,20 @@ class FirRowsCall {
   }
 
   void write(const RowCut& cut, const RowSums& sums, E* out) const {
-    const int64_t phases = c_.phases, begin = cut.q0 * phases;
+    const int64_t phases = c_.phases, begin = cut.q0 * phases,
+                  count = std::min(cut.q_len * phases, c_.out_length - begin);
+    const T* const by_phase = sums.phases.data();
+    T* const row = phases == 1 ? sums.phases.data() : sums.row.data();
     if (!result_.folds()) {
-      const int64_t count = std::min(cut.q_len * phases, c_.out_length - begin), whole = count / phases;
-      const T* from = sums.phases.data();
-      copy_.out({out + begin, 1, phases, from, sum_row_, 1, phases, whole});
-      copy_.out({out + begin + whole * phases, 1, 1, from + whole, sum_row_, 1, count % phases, 1});
+      if (doubled_) return copy_.out({out + begin, 0, 1, row, 0, 1, 1, count});
+      const int64_t whole = count / phases;
+      copy_.out({out + begin, 1, phases, by_phase, sum_row_, 1, phases, whole});
+      copy_.out({out + begin + whole * phases, 1, 1, by_phase + whole, sum_row_, 1, count % phases, 1});
       return;
     }
-    T* row = sums.phases.data();
-    if (phases > 1) {
-      row = sums.row.data();
-      copy_sums_.in({row, 1, phases, sums.phases.data(), sum_row_, 1, phases, cut.q_len});
-    }
-    row += result_.lead();
-    fold_outside(result_, row);
-    copy_.out({out, 0, 1, row, 0, 1, 1, result_.out_length});
+    if (phases > 1 && !doubled_) copy_sums_.in({row, 1, phases, by_phase, sum_row_, 1, phases, cut.q_len});
+    fold_outside(result_, row + result_.lead());
+    copy_.out({out, 0, 1, row + result_.lead(), 0, 1, 1, result_.out_length});
   }
 
   // What is packed at a time stays in the L1 cache.
@@ -258,12 +284,14 @@ class FirRowsCall {
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
   const CopyKernels<T>& copy_sums_;
+  const DirectKernels<T>& doubled_kernels_;
   const Correlation& result_;
   // With what a padding mode folds back: position p of the result is result_.lead() + p of these.
   const Correlation c_;
   const View source_;
   const MutableView out_;
   const FirRowsPlan plan_;
+  const bool doubled_;
   const std::vector<int64_t> joined_;
   const std::vector<RowCut> cuts_;
   const PanelLayout layout_;

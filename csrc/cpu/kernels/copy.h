@@ -156,6 +156,37 @@ inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
     to[2 * i + 1] = from[from_row + i];
   }
 }
+// Vector `Number` of Rows vectors of runs: its element l is e = Number * lanes + l of the runs, that of row e % Rows at place e / Rows. `some`
+// has those of the first At rows.
+template <int Rows, int Number, int At, class V, int... I>
+inline V in_turn_of_rows(const V* x, V some, Indices<I...> all) {
+  if constexpr (At == Rows) {
+    return some;
+  } else {
+    constexpr int kCount = sizeof...(I), kFirst = Number * kCount;
+    return in_turn_of_rows<Rows, Number, At + 1>(
+        x,
+        V(SHUFFLE(
+            some, x[At],
+            ((kFirst + I) % Rows == At             ? kCount + (kFirst + I) / Rows
+             : At == 1 && (kFirst + I) % Rows == 0 ? (kFirst + I) / Rows
+                                                   : I)...)),
+        all);
+  }
+}
+// to[i * Rows + r] = from[r * from_row + i], the reverse of split_runs, for `runs` of them.
+template <class T, int... R>
+inline void join_runs(T* to, const T* from, int64_t from_row, int64_t runs, Indices<R...>) {
+  constexpr int kRows = sizeof...(R);
+  for (int64_t i = 0; i < runs; i += kLanes<T>) {
+    const int64_t at = i + kLanes<T> <= runs ? i : runs - kLanes<T>;
+    const Vector<T> x[] = {load<Vector<T>>(from + R * from_row + at)...};
+    (store(
+         to + at * kRows + R * kLanes<T>,
+         in_turn_of_rows<kRows, R, 1>(x, x[0], typename FirstIndices<kLanes<T>>::type())),
+     ...);
+  }
+}
 
 // As transpose, by the way that suits the shape.
 template <class T>
@@ -172,6 +203,10 @@ inline void copy_transposed_block(
     split_runs(to, to_column, from, rows, FirstIndices<7>::type());
   else if (rows == 2 && to_column == 2)
     join_pairs(to, from, from_row, columns);
+  else if (rows == 3 && to_column == 3 && columns >= kLanes<T>)
+    join_runs(to, from, from_row, columns, FirstIndices<3>::type());
+  else if (rows == 5 && to_column == 5 && columns >= kLanes<T>)
+    join_runs(to, from, from_row, columns, FirstIndices<5>::type());
   else if (columns < 4 && rows <= 16)  // the weights of a tile: too few for squares of several sizes
     transpose<T, 1>(to, to_column, from, from_row, rows, columns);
   else

@@ -21,5 +21,7 @@ constexpr int64_t kTapRowsChannels = 16;
 // taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads);
+// From so many on, gathering them costs less than the ends of rows that are read where they are.
+constexpr int64_t kFewSamplesTogether = 4;
 
 }  // namespace torch_conv1d::cpu

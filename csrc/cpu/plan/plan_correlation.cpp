@@ -125,8 +125,10 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
       c.last_offset() - c.first_offset() < tile &&
       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
     plan.direct = DirectTile::sums;
+  const int64_t together = samples_together(c, sum_bytes, machine, tile, threads);
+  if (!plan.passes && together >= kFewSamplesTogether) plan.direct = DirectTile::none;
   const bool is_direct = plan.direct != DirectTile::none;
-  const int64_t width = is_direct ? 1 : samples_together(c, sum_bytes, machine, tile, threads);
+  const int64_t width = is_direct ? 1 : together;
   // Weights that meet a few vectors of positions in all are read where they are.
   plan.pack_weights =
       c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > kUnpackedVectors;

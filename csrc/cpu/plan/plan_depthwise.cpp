@@ -19,10 +19,14 @@ constexpr int64_t kChannelTaps = 32;
 bool tiles_end_with_rows(const Correlation& result, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   const Correlation c = result.with_outside();
   const int64_t lanes = 64 / sum_bytes;
+  const int64_t threads = c.multiply_adds() > kThreadWork ? machine.threads : 1;
+  const int64_t samples =
+      samples_together(c, sum_bytes, machine, machine.lanes * machine.correlate_vectors[1], threads);
   const DirectTile tile = DirectReads(c, sum_bytes, data, machine.lanes).tile;
   return c.rows == 1 && c.channels < kTapRowsChannels && data.unit_stride && c.q_total() >= lanes &&
          c.phases * lanes <= kDirectPositions && !(result.folds() && c.out_length > kDirectPositions) &&
-         !has_short_rows(c) && (tile <= DirectTile::sums || (tile == DirectTile::doubled && data.narrowness == 1));
+         samples < kFewSamplesTogether &&
+         (tile <= DirectTile::sums || (tile == DirectTile::doubled && data.narrowness == 1));
 }
 
 FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine) {

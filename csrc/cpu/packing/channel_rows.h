@@ -57,8 +57,11 @@ class ChannelRows {
           rows_[size_t(i)] = from + position * source.stride_l;
           continue;
         }
-      rows_[size_t(i)] = position < 0 ? zeros_.data() : copies_.data() + i * width_;
-      if (position >= 0 && (i < begin || i >= end)) copy_rows(i, position, 1);
+      // What a padding mode repeats is a second pointer to a row that is here already, as a rule.
+      const bool is_here = position >= first + begin && position < first + end;
+      const int64_t at = is_here ? position - first : i;
+      rows_[size_t(i)] = position < 0 ? zeros_.data() : copies_.data() + at * width_;
+      if (position >= 0 && !is_here) copy_rows(i, position, 1);
     }
   }
 

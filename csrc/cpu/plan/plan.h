@@ -169,6 +169,8 @@ struct ChannelsPlan {
 // whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
 // `copies`: of an item, source or result are copied.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
+// The same of grad_weight, which has no result to transpose.
+bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine);
 
 // How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the

@@ -14,6 +14,10 @@ constexpr int64_t kChannelSpan = 2048;
 // With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
 constexpr int64_t kChannelTaps = 32;
 
+// Up to so many bytes of sums a row of grad_y, transposing a row and what it meets takes less time than packing its ends and loading, storing
+// and adding up 64 bytes of sums for each tap; less where several taps share a load.
+constexpr int64_t kSummedRow = 1024, kSummedFirRow = 768;
+
 }  // namespace
 
 bool tiles_end_with_rows(const Correlation& result, int64_t sum_bytes, DataFacts data, const Machine& machine) {
@@ -57,6 +61,14 @@ bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data)
   const bool short_rows = c.q_total() < lanes && !c.folds();
   return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
          (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
+}
+
+bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
+  const int64_t lanes = 64 / sum_bytes;
+  const bool shares = c.unit_step() == 1 && c.taps > lanes;
+  const bool short_rows = c.q_total() * sum_bytes <= (shares ? kSummedFirRow : kSummedRow) && c.source_stride <= c.taps;
+  return lanes_are_channels(c, sum_bytes, data) || (short_rows && c.rows == 1 && c.channels == 1 && c.groups >= lanes &&
+                                                    c.last_offset() - c.first_offset() < kChannelSpan);
 }
 
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {

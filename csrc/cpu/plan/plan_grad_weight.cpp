@@ -23,6 +23,8 @@ constexpr int64_t kL1Bytes = 24 << 10;
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
 constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
+// Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they need be.
+constexpr int64_t kTransposedChannels = 64;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 
@@ -64,10 +66,10 @@ GradWeightPlan plan_grad_weight(
   const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
   const bool transforms = !few_channels && sums_by_toom_cook(c, algorithm);
   plan.reduction = plan_reduction(
-      p, transforms                               ? GradWeightLanes::transformed
-         : lanes_are_channels(c, sum_bytes, data) ? GradWeightLanes::channels
-         : few_weights                            ? GradWeightLanes::positions
-                                                  : GradWeightLanes::output_channels);
+      p, transforms                             ? GradWeightLanes::transformed
+         : sums_by_channels(c, sum_bytes, data) ? GradWeightLanes::channels
+         : few_weights                          ? GradWeightLanes::positions
+                                                : GradWeightLanes::output_channels);
   const ReductionPlan& r = plan.reduction;
   const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
@@ -93,7 +95,8 @@ GradWeightPlan plan_grad_weight(
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
     const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
-    plan.group_block = channels.channel_block;
+    plan.group_block =
+        data.channels_innermost ? channels.channel_block : std::min(channels.channel_block, kTransposedChannels);
     plan.panel_length = std::min(r.length, channels.q_block);
     plan.co_block = plan.ci_block = 1;
     while (!shared_evenly(r.parts * ceil_div(p.groups, plan.group_block), threads) && plan.group_block > machine.lanes)

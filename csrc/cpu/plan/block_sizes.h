@@ -11,6 +11,8 @@ constexpr int64_t kL1Panel = 16 << 10;
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
+// Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
+constexpr int64_t kDirectProducts = 16;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
 // One row a group of so many channels: its taps are rows. The sums of a tap are stored and loaded once for each position, which takes as

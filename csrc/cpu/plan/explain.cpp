@@ -129,7 +129,7 @@ void explain_correlation(
     out << c.rows << " rows a group in tiles of at most " << machine.correlate_rows;
   if (c.phases > 1) out << "; one dense correlation for each of the " << c.phases << " phases of the stride";
   if (plan.direct != DirectTile::none)
-    out << (plan.passes ? "; rows stay in the L2 cache for all of them" : "; few products an element")
+    out << (plan.passes ? "; rows stay in the L2 cache for all of them" : "; an element is read once")
         << ", so only the ends of the source are packed, " << plan.panel_length << " positions at a time\n";
   else
     out << "; a panel of " << c.channels << " x " << row << " elements fits its cache\n";

@@ -19,8 +19,6 @@ constexpr int64_t kL1Positions = 512;
 constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves.
 constexpr int64_t kUnpackedVectors = 4;
-// Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
-constexpr int64_t kDirectProducts = 16;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
 
@@ -119,9 +117,11 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   // Positions of a block that leaves room in the L2 cache for the next one.
   const int64_t position_bytes = std::max<int64_t>(c.channels, 1) * sum_bytes;
   const int64_t fitting = std::clamp(machine.l2_bytes / 4 / position_bytes / tile * tile, tile, kDirectPositions);
-  plan.passes = c.rows * c.taps > kDirectProducts * c.phases;
+  const bool many_products = c.rows * c.taps > kDirectProducts * c.phases;
+  // One tile of rows reads many channels once, and fetches what its next positions read; few channels are streams.
+  plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
   plan.direct = direct.tile;
-  if (plan.passes && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
+  if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
       c.last_offset() - c.first_offset() < tile &&
       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
     plan.direct = DirectTile::sums;

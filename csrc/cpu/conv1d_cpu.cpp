@@ -63,6 +63,7 @@ void run_correlation(
                         : taps_are_rows(c)                                                       ? tap_rows
                         : lanes_are_channels(c, sizeof(T), data)                                 ? filter_channels
                         : lanes_are_rows(c, sizeof(T)) || lanes_are_stored_weights(c, sizeof(T)) ? correlate_thin
+                        : has_few_positions(c.with_outside(), sizeof(T), data, machine)          ? few_positions
                         : lanes_are_innermost_rows(c, sizeof(T), data, machine)                  ? correlate_innermost
                         : tiles_end_with_rows(c, sizeof(T), data, machine)                       ? fir_rows
                                                                                                  : correlate;

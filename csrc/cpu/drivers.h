@@ -21,6 +21,7 @@ using CorrelationDriver = void(const CorrelationOperands&);
 
 CorrelationDriver correlate;            // packed panels: any correlation
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
+CorrelationDriver few_positions;        // lanes are rows, each weight is read once; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
 CorrelationDriver filter_channels;      // depthwise layers whose lanes are channels: channels innermost, and short rows
 CorrelationDriver fir_rows;             // one row a group, lanes are positions; the bits of correlate

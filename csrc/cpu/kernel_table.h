@@ -52,20 +52,21 @@ struct CorrelateArgs {
 
 // for p < tiles * positions, r < vectors * lanes:
 //   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
-//                          w[(c * taps + t) * w_row + r] * x[p * x_step + offset[t] + c]
-// in the same chains.
+//                          w[c * w_channel + t * w_tap + r] * x[p * x_step + offset[t] + c]
+// in the same chains, which may go on as well.
 template <class T>
 struct InnermostArgs {
   const T* x;
   int64_t x_step;
   const int64_t* offset;
   const T* w;
-  int64_t w_row;
+  int64_t w_channel, w_tap;
   int64_t channels, taps;
   const T* init;  // null: zeros
   T* out;
   int64_t out_row;
   int64_t tiles;
+  bool goes_on = false;
 };
 
 // for r < thin_rows, p < positions:

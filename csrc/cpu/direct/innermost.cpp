@@ -13,9 +13,9 @@
 #include <type_traits>
 
 #include "../../division.h"
-#include "../../padding.h"
 #include "../dispatch.h"
 #include "../packing/packed_weights.h"
+#include "../packing/positions.h"
 #include "../parallel.h"
 #include "../plan/plan.h"
 #include "../scratch.h"
@@ -60,7 +60,9 @@ class InnermostCall {
     const int64_t positions = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
     const int64_t channels = block.groups * c_.channels, x_row = innermost_row(channels);
     const Scratch<T> panel(positions * x_row);
-    pack(n, block.group0 * c_.channels, channels, q0 * c_.source_stride + c_.first_offset(), positions, x_row, panel);
+    pack_positions(
+        c_, copy_, source_, n, block.group0 * c_.channels, channels, q0 * c_.source_stride + c_.first_offset(),
+        positions, panel.data(), x_row);
     std::vector<int64_t> offset(plan_.layout.tap_offset);
     for (int64_t& o : offset) o = (o - c_.first_offset()) * x_row;
 
@@ -76,9 +78,10 @@ class InnermostCall {
           args.x_step = c_.source_stride * x_row;
           args.offset = offset.data() + tap0;
           args.w = packed_.of(row, rows, tap0).data;
-          args.w_row = rows;
           args.channels = c_.channels;
           args.taps = plan_.layout.phase_taps(phase);
+          args.w_tap = rows;
+          args.w_channel = args.taps * rows;
           args.init = inits_ ? inits_ + row : nullptr;
           compute(
               args, std::min(q_len, ceil_div(c_.out_length - position, c_.phases)), rows,
@@ -115,37 +118,6 @@ class InnermostCall {
       args.out += args.tiles * height * args.out_row;
       left -= args.tiles * height;
     }
-  }
-
-  // Positions [first, first + count) of some channels of sample n, some of them outside the source.
-  void pack(
-      int64_t n,
-      int64_t channel,
-      int64_t channels,
-      int64_t first,
-      int64_t count,
-      int64_t x_row,
-      const Scratch<T>& panel) const {
-    const E* from = static_cast<const E*>(source_.data) + n * source_.stride_n + channel * source_.stride_c;
-    const auto copy_positions = [&](int64_t to, int64_t position, int64_t positions) {
-      // Where nothing lies between them, they are one row.
-      const bool joined = x_row == channels && source_.stride_l == channels;
-      const int64_t pieces = joined ? 1 : positions, length = joined ? positions * channels : channels;
-      copy_.in({&panel[to * x_row], x_row, 1, from + position * source_.stride_l, source_.stride_l, 1, pieces, length});
-    };
-    const int64_t begin = std::clamp<int64_t>(-first, 0, count);
-    const int64_t end = std::clamp<int64_t>(c_.source_length - first, begin, count);
-    if (begin < end) copy_positions(begin, first + begin, end - begin);
-    const auto copy_outside = [&](int64_t i) {
-      const int64_t position =
-          first + i < c_.source_end ? padded_source(first + i, c_.source_length, c_.source_padding) : -1;
-      if (position < 0)
-        std::fill_n(&panel[i * x_row], channels, T(0));
-      else
-        copy_positions(i, position, 1);
-    };
-    for (int64_t i = 0; i < begin; ++i) copy_outside(i);
-    for (int64_t i = end; i < count; ++i) copy_outside(i);
   }
 
   const ArithmeticKernels<T>& kernels_;

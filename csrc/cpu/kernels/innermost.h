@@ -1,4 +1,4 @@
-// The tile of dense layers whose channels are innermost on both sides (contract: InnermostArgs): that of correlate with rows and
+// The tile of dense layers whose lanes are rows of the result (contract: InnermostArgs): that of correlate with rows and
 // positions in each other's places. Vectors lie along rows of the result; each element of x is broadcast.
 #pragma once
 
@@ -16,11 +16,12 @@ void innermost(const InnermostArgs<T>& a) {
     UNROLL for (int v = 0; v < Vectors; ++v) {
       const Vector<T> init = a.init ? load<Vector<T>>(a.init + v * kLanes<T>) : Vector<T>{};
       UNROLL for (int p = 0; p < Positions; ++p)
-        sum[p][v] = init;
+        sum[p][v] = a.goes_on ? load<Vector<T>>(out + p * a.out_row + v * kLanes<T>) : init;
     }
-    const T* w = a.w;
-    for (int64_t c = 0; c < a.channels; ++c)
-      for (int64_t t = 0; t < a.taps; ++t, w += a.w_row) {
+    const T* channel = a.w;
+    for (int64_t c = 0; c < a.channels; ++c, channel += a.w_channel) {
+      const T* w = channel;
+      for (int64_t t = 0; t < a.taps; ++t, w += a.w_tap) {
         const T* at = x + a.offset[t] + c;
         Vector<T> weight[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v)
@@ -31,6 +32,7 @@ void innermost(const InnermostArgs<T>& a) {
             sum[p][v] += value * weight[v];
         }
       }
+    }
     UNROLL for (int p = 0; p < Positions; ++p) {
       UNROLL for (int v = 0; v < Vectors; ++v)
         store(out + p * a.out_row + v * kLanes<T>, sum[p][v]);

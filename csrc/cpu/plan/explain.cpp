@@ -93,6 +93,17 @@ void explain_correlation(
         << name << ".reason: fewer positions in all than fill a vector, so lanes are channels of the result\n";
     return;
   }
+  if (const Correlation all = c.with_outside(); has_few_positions(all, sum_bytes, data, machine)) {
+    const FewPositionsPlan plan = plan_few_positions(all, sum_bytes, machine);
+    out << name << ".algorithm: few positions\n"
+        << name << ".tile: " << plan.row_begin(c, 1) << " channels\n"
+        << name << ".blocks: n " << plan.n_block << ", row tiles " << plan.band_tiles << " of " << plan.row_tiles
+        << ", channels " << plan.channel_block << "\n"
+        << name << ".reason: weights meet "
+        << (c.phases > 1 ? "the positions of one phase of the stride" : "few positions")
+        << ", so lanes are channels of the result, and weights are packed as they are needed\n";
+    return;
+  }
   if (lanes_are_innermost_rows(c, sum_bytes, data, machine)) {
     const CorrelationPlan plan = plan_innermost(c, sum_bytes, machine);
     out << name << ".algorithm: innermost\n"

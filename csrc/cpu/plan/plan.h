@@ -98,6 +98,24 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
 inline int64_t innermost_row(int64_t channels) {
   return channels % 512 ? channels : channels + PanelLayout::kAlignment;
 }
+// Whether there are so few positions, or phases of them, that lanes should be rows of the result, whatever the layouts: weights are
+// packed while the rows of an item meet all positions of n_block samples. An item covers band_tiles row tiles, of whose weights those of
+// channel_block channels are packed at a time.
+struct FewPositionsPlan {
+  int64_t row_units, row_tiles;  // as in CorrelationPlan,
+  int64_t lanes;                 // in units of vectors
+  int64_t n_block, band_tiles, channel_block;
+  int64_t positions;  // of a sample that are read, inside the source or outside
+  bool worth_threads;
+  PanelLayout layout;  // of its taps alone
+
+  int64_t row_begin(const Correlation& c, int64_t tile) const {
+    return std::min(tile * row_units / row_tiles * lanes, c.rows);
+  }
+};
+bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
+FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+
 // Whether a group has one row and so many channels that its taps are rows (tap_rows.cpp). Sums depend on it, so it depends on the
 // layer alone.
 bool taps_are_rows(const Correlation& c);

@@ -1,4 +1,4 @@
-// Of correlate.cpp, innermost.cpp and thin.cpp.
+// Of correlate.cpp, innermost.cpp, few_positions.cpp and thin.cpp.
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +29,21 @@ constexpr int64_t kInnermostPositions = 48;
 // Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to gather.
 constexpr int64_t kSamplesTogether = 16;
 
+// Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read in runs.
+constexpr int64_t kBandBytes = 256;
+// Of their weights, those of a phase that stay in the L1 cache for all positions.
+constexpr int64_t kPhaseBytes = 24 << 10;
+// Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and back: in forward, in
+// grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are better off at any number, because nothing
+// interleaves them; as long as weights that are packed again for some of the samples meet so many positions.
+constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kRepackedPositions = 64;
+// Positions are turned round for at least so many rows, or half as many as there are of them.
+constexpr int64_t kTurningRows = 64;
+// Forward packs weights by transposing them. Of fewer lanes times positions, reading them where they are is faster.
+constexpr int64_t kTransposedLanes = 64;
+// Positions of tiles: samples that make lower ones stand side by side in correlate instead.
+constexpr int64_t kLowTile = 4, kHighTile = 6;
+
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
   const bool one_row = c.rows == 1 && c.taps <= 64 / sum_bytes * c.phases;
@@ -56,10 +71,20 @@ int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& p
   return std::clamp<int64_t>(held / plan.row_tiles, 1, c.groups);
 }
 
+// Positions of the source from the first to the last that q_len positions of the result read.
+int64_t read_positions(const Correlation& c, int64_t q_len) {
+  return (q_len - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1;
+}
+
 // Bytes of a panel [position][channel] for q_len positions of the result.
 int64_t innermost_bytes(const Correlation& c, int64_t sum_bytes, int64_t groups, int64_t q_len) {
-  const int64_t positions = (q_len - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1;
-  return positions * innermost_row(groups * c.channels) * sum_bytes;
+  return read_positions(c, q_len) * innermost_row(groups * c.channels) * sum_bytes;
+}
+
+// Samples of which the sums of a band and the positions that they read share the L2 cache.
+int64_t samples_of_band(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  const int64_t q_total = c.q_total(), read = read_positions(c, q_total) * c.groups * c.channels;
+  return std::min(machine.l2_bytes * 3 / 4 / (q_total * c.phases * kBandBytes + read * sum_bytes), c.n);
 }
 
 }  // namespace
@@ -252,6 +277,40 @@ CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Ma
   plan.n_block = 1;
   plan.pack_weights = true;
   plan.layout = PanelLayout(c, plan.q_block, machine.lanes);  // of its taps alone
+  return plan;
+}
+
+bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const int64_t q_total = c.q_total(), positions = c.n * q_total;
+  if (c.rows <= 1 || c.channels == 0 || positions == 0) return false;
+  // Rows that repay turning so many positions round, in tiles that are not low.
+  if (2 * c.rows < std::min(positions, 2 * kTurningRows)) return false;
+  if (c.n > 1 && q_total < kLowTile * ceil_div(q_total, kHighTile)) return false;
+  const int64_t samples = samples_of_band(c, sum_bytes, machine);
+  if (data.channels_innermost) return samples == c.n && positions <= kFewInnermost;
+  if (c.w_row > c.w_channel)
+    return samples == c.n && positions <= kFewForward && positions * machine.lanes > kTransposedLanes;
+  if (c.phases == 1) return samples == c.n && positions <= kFewGradInput;
+  return samples == c.n || samples * q_total >= kRepackedPositions;
+}
+
+FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  FewPositionsPlan plan;
+  plan.lanes = machine.lanes;
+  plan.worth_threads = c.multiply_adds() > kThreadWork;
+  plan.row_units = ceil_div(c.rows, machine.lanes);
+  plan.row_tiles = ceil_div(plan.row_units, machine.innermost_vectors);
+  const auto units = [&] { return ceil_div(plan.row_units, plan.row_tiles); };
+  plan.band_tiles = std::clamp<int64_t>(kBandBytes / (units() * machine.lanes * sum_bytes), 1, plan.row_tiles);
+  const int64_t threads = plan.worth_threads ? machine.threads : 1;
+  const auto even = [&] { return shared_evenly(c.groups * ceil_div(plan.row_tiles, plan.band_tiles), threads); };
+  while (!even() && plan.band_tiles > 1) plan.band_tiles = ceil_div(plan.band_tiles, 2);
+  while (!even() && units() > 1) ++plan.row_tiles;
+  const int64_t channel_bytes = units() * plan.band_tiles * machine.lanes * ceil_div(c.taps, c.phases) * sum_bytes;
+  plan.channel_block = std::clamp<int64_t>(kPhaseBytes / channel_bytes, 1, c.channels);
+  plan.positions = read_positions(c, c.q_total());
+  plan.n_block = ceil_div(c.n, ceil_div(c.n, samples_of_band(c, sum_bytes, machine)));
+  plan.layout = PanelLayout(c, c.q_total(), machine.lanes);
   return plan;
 }
 

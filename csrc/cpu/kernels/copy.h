@@ -141,6 +141,21 @@ inline void split_runs(T* to, int64_t to_column, const T* from, int64_t runs, In
      ...);
   }
 }
+// to[i] = from[i * Step]. Vectors stop short of the last element, after which nothing may be read.
+template <int Step, class T>
+inline void copy_every(T* to, const T* from, int64_t count) {
+  typename FirstIndices<Step>::type steps;
+  const int64_t whole = count > kLanes<T> ? count - 1 : 0;
+  for (int64_t i = 0; i < whole; i += kLanes<T>) {
+    const int64_t at = i + kLanes<T> <= whole ? i : whole - kLanes<T>;
+    [&]<int... K>(Indices<K...>) __attribute__((always_inline)) {
+      const Vector<T> x[] = {load<Vector<T>>(from + at * Step + K * kLanes<T>)...};
+      store(to + at, every_length<Step, 0, 1>(x, x[0], typename FirstIndices<kLanes<T>>::type()));
+    }(steps);
+  }
+  for (int64_t i = whole; i < count; ++i) to[i] = from[i * Step];
+}
+
 // to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse of runs of two.
 template <class T>
 inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
@@ -266,6 +281,11 @@ void copy(const CopyArgs<To, From>& a) {
     for (int64_t r = 0; r < a.rows; ++r) {
       To* to = a.to + r * a.to_row;
       const From* from = a.from + r * a.from_row;
+      if constexpr (sizeof(To) == sizeof(From))
+        if (a.to_column == 1 && a.from_column == 2) {
+          copy_every<2>(to, from, a.columns);
+          continue;
+        }
       for (int64_t c = 0; c < a.columns; ++c) from_sum(to_sum(from[c * a.from_column]), to[c * a.to_column]);
     }
   }

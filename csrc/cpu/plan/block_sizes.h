@@ -15,6 +15,8 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 constexpr int64_t kDirectProducts = 16;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
+// Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to gather.
+constexpr int64_t kSamplesTogether = 16;
 // One row a group of so many channels: its taps are rows. The sums of a tap are stored and loaded once for each position, which takes as
 // long as products of a few channels.
 constexpr int64_t kTapRowsChannels = 16;

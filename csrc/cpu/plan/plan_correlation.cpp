@@ -26,8 +26,6 @@ constexpr int64_t kHalvedRow = 24;
 constexpr int64_t kPassedVectors = 16;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
-// Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to gather.
-constexpr int64_t kSamplesTogether = 16;
 
 // Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read in runs.
 constexpr int64_t kBandBytes = 256;

@@ -3,7 +3,7 @@
 
 #include "../../division.h"
 #include "../toom_cook/toom_cook.h"
-#include "plan.h"
+#include "block_sizes.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -51,7 +51,10 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, std::max<int64_t>(r.length, 1)), 1);
   r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
-  r.together = lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p));
+  // Pointwise, samples side by side would be gathered for the positions that a stride leaves out.
+  const bool skips = p.kernel_size == 1 && p.stride > 1 && p.l_out > kSamplesTogether;
+  r.together =
+      lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p)) && !skips;
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
   r.parts = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));

@@ -19,7 +19,7 @@ struct CorrelateCall {
   using T = SumOf<E>;
 
   CorrelateCall(
-      const Correlation& result,
+      const Correlation& result_,
       const KernelTable& kernel_table,
       View source_,
       const void* w,
@@ -29,12 +29,10 @@ struct CorrelateCall {
         kernels(arithmetic_kernels<E>(table)),
         copy(copy_kernels<E>(table)),
         copy_sums(copy_kernels<T>(table)),
+        result(result_),
         c(result.with_outside()),
         source(source_),
         out(out_),
-        lead(result.lead()),
-        out_length(result.out_length),
-        folded(result),
         plan(plan_correlation(
             c,
             sizeof(T),
@@ -44,6 +42,9 @@ struct CorrelateCall {
             machine_with(kernels))),
         width(plan.layout.width),
         together(width > 1),
+        lead(together ? 0 : result.lead()),
+        out_length(together ? c.out_length : result.out_length),
+        folded(result, together),
         direct_tiles(plan.direct > DirectTile::sums),
         in_place(c.phases == 1 && !direct_tiles && (together || out.stride_l == 1)),
         joined(joined_phases<T>(c, plan.layout, kernels.correlate_rows)),
@@ -68,15 +69,17 @@ struct CorrelateCall {
   const ArithmeticKernels<T>& kernels;
   const CopyKernels<E>& copy;
   const CopyKernels<T>& copy_sums;
-  // With what a padding mode folds back: position p of the result is lead + p of these.
+  const Correlation& result;
+  // With what a padding mode folds back: position p of the result is result.lead() + p of these.
   const Correlation c;
   const View source;
   const MutableView out;
+  const CorrelationPlan plan;
+  const int64_t width;  // samples side by side in a panel
+  const bool together;  // whether there are several
+  // What is written: position p of it is lead + p of c. Of samples side by side that is all of c, which is folded when they are scattered.
   const int64_t lead, out_length;
   const FoldedEnds<E> folded;
-  const CorrelationPlan plan;
-  const int64_t width;      // samples side by side in a panel
-  const bool together;      // whether there are several
   const bool direct_tiles;  // tiles read and write the elements of tensors
   // They write sums to rows of the result; or of what is scattered, where samples are together.
   const bool in_place;

@@ -94,9 +94,12 @@ class CorrelateItem {
       return;
     }
     write<T>(first, last, {scattered_.data(), 0, scattered_row_, call_.width, call_.copy_sums, n, n_end, row, rows});
+    T* const from = scattered_.data() + call_.result.lead() * call_.width;
+    if (call_.result.folds())
+      for (int64_t r = 0; r < rows; ++r) fold_outside(call_.result, from + r * scattered_row_, call_.width);
     scatter_samples<E>(
-        call_.copy, scattered_.data(), scattered_row_, call_.width, {to, out.stride_n, out.stride_c, out.stride_l},
-        b_.sample_count(n), rows, call_.out_length);
+        call_.copy, from, scattered_row_, call_.width, {to, out.stride_n, out.stride_c, out.stride_l},
+        b_.sample_count(n), rows, call_.result.out_length);
   }
 
   template <class O>

@@ -13,23 +13,25 @@
 
 namespace torch_conv1d::cpu {
 
-// Adds the sums outside a row, position p of which is row[p], to the positions that they repeat.
+// Adds the sums outside a row, position p of which is the `width` neighbours from row[p * width] on, to the positions that they repeat.
 template <class T>
-void fold_outside(const Correlation& c, T* row) {
+void fold_outside(const Correlation& c, T* row, int64_t width = 1) {
+  const auto add_run = [](T* to, const T* from, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+  };
+  // Those on one side of the row repeat positions in one direction or the other, or one position.
   const auto add = [&](int64_t begin, int64_t end) {
     if (begin == end) return;
-    const T* const outside = row + begin;
-    T* const first = row + padded_source(begin, c.out_length, c.fold);
-    // Those on one side of the row repeat positions in one direction or the other, or one position.
-    const auto add_each = [&](auto to) {
-      for (int64_t i = 0; i < end - begin; ++i) *to(i) += outside[i];
-    };
+    const T* const outside = row + begin * width;
+    T* const first = row + padded_source(begin, c.out_length, c.fold) * width;
+    const bool reflects = c.fold == PaddingMode::reflect;
     if (c.fold == PaddingMode::circular)
-      add_each([=](int64_t i) { return first + i; });
-    else if (c.fold == PaddingMode::reflect)
-      add_each([=](int64_t i) { return first - i; });
+      add_run(first, outside, (end - begin) * width);
+    else if (reflects && width == 1)
+      for (int64_t i = 0; i < end - begin; ++i) first[-i] += outside[i];
     else
-      add_each([=](int64_t) { return first; });
+      for (int64_t i = 0; i < (end - begin) * width; i += width)
+        add_run(first - (reflects ? i : 0), outside + i, width);
   };
   add(-c.fold_left, 0);
   add(c.out_length, c.out_length + c.fold_right);
@@ -40,10 +42,11 @@ class FoldedEnds {
   using T = SumOf<E>;
 
  public:
-  explicit FoldedEnds(const Correlation& c)
+  // Without ends of rows that are finished as a whole.
+  explicit FoldedEnds(const Correlation& c, bool whole_rows = false)
       : c_(c),
         rows_(c.groups * c.rows),
-        any_(c.folds()),
+        any_(c.folds() && !whole_rows),
         left_end_(c.fold_reach()),
         right_begin_(std::max(c.out_length - left_end_, left_end_)),
         length_(kept_of_row(c)),

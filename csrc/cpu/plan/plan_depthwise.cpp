@@ -38,7 +38,7 @@ FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
   // A row that is folded is computed as a whole.
-  int64_t parts = c.folds() ? 1 : ceil_div(q_total * c.phases, kDirectPositions);
+  int64_t parts = c.folds() ? 1 : ceil_div(q_total * c.phases * c.source_stride, kDirectPositions);
   const auto set_parts = [&](int64_t count) {
     parts = count;
     plan.q_block = ceil_div(ceil_div(q_total, parts), machine.lanes) * machine.lanes;

@@ -262,6 +262,11 @@ EDGES = tuple(
         n1_ci70_co66_l4_k1_s3_p2x4_d1_g2
         n1_ci5_co20_l16_k16_s1_p3x0_d1_g1
         n1_ci350_co70_l20_k3_s1_p1_d1_g1
+        n1_ci40_co72_l17_k5_s1_p6_d3_g1
+        n3_ci20_co99_l130_k3_s1_p0_d60_g1
+        n20_ci20_co3_l7_k5_s1_p2_d1_g1
+        n2_ci36_co48_l2_k4_s1_p2_d1_g3_circular
+        n14_ci50_co18_l38_k2_s1_p0_d1_g1
         """.split(),
     )
 )

@@ -76,6 +76,7 @@ BIG = tuple(
         n1_ci700_co5_l300_k3_s1_p1_d1_g1
         n1_ci5_co700_l300_k3_s2_p1_d1_g1
         n2_ci120_co130_l600_k1_s1_p0_d1_g1
+        n4_ci200_co150_l12_k5_s1_p2_d1_g1
         n9_ci1_co1_l6007_k63_s1_p31_d1_g1
         n2_ci40_co40_l2050_k12_s2_p5x6_d1_g40_replicate
         n2_ci40_co40_l3001_k16_s2_p9x7_d1_g40_circular

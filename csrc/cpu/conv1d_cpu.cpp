@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "direct/thin.h"
 #include "dispatch.h"
 #include "drivers.h"
 #include "fft/fft.h"
@@ -136,7 +135,6 @@ void grad_weight(
     const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
   const KernelTable* table = active().kernels;
   if (!table) return reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
-  if (sums_few_positions(p)) return sum_thin(p, dtype, *table, grad_y, x, grad_w, grad_b);
   if (grad_w && uses_fft(forward_correlation(p), algorithm)) {
     fft_grad_weight(p, dtype, *table, grad_y, x, grad_w);
     grad_w = nullptr;

@@ -298,6 +298,17 @@ struct CopyArgs {
   int64_t rows, columns;
 };
 
+// for r < rows, i < length: to[i * to_column + r] = from[offset[r] + i]
+// Reads, and stores, what rounds both up to a power of two or a multiple of a vector: offsets too.
+template <class T>
+struct ColumnsArgs {
+  T* to;
+  int64_t to_column;
+  const T* from;
+  const int64_t* offset;
+  int64_t rows, length;
+};
+
 // Runs kMultiplyAddChains independent chains of `steps` multiply-adds, each on a vector, and returns a number that depends on all of
 // them. An FMA that takes up to 5 cycles and starts up to twice a cycle needs 10 chains; 12 and the two constants are in registers everywhere.
 constexpr int kMultiplyAddChains = 12;
@@ -315,6 +326,7 @@ struct ArithmeticKernels {
   using Dot = void (*)(const DotArgs<T>&);
   using FirDot = void (*)(const FirDotArgs<T>&);
   using RowSums = void (*)(const RowSumsArgs<T>&);
+  using Columns = void (*)(const ColumnsArgs<T>&);
   using MultiplyAdd = T (*)(int64_t steps);
   using Transform = void (*)(const TransformArgs<T>&);
   using Places = void (*)(const PlacesArgs<T>&);
@@ -366,6 +378,7 @@ struct ArithmeticKernels {
   // tree, lane i and lane i + half first.
   void (*lane_sums)(T* sums, int64_t count);
 
+  Columns columns;
   MultiplyAdd multiply_add;
   // transform_...[taps], kMinToomCookTaps <= taps <= kMaxToomCookTaps.
   Transform transform_source[kMaxToomCookTaps + 1];

@@ -6,10 +6,6 @@
 // grad_input, where each position of the result meets one tap at most:
 //
 //   for a few rows at a time, in parallel: sums[position of grad_y][row][tap] over all channels; to their positions
-//
-// and grad_weight, whose sums over so few positions are stored once, where they belong.
-#include "thin.h"
-
 #include <algorithm>
 #include <vector>
 
@@ -25,8 +21,6 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Weights whose sums for a tile of output channels stay in the L1 cache until they are stored.
-constexpr int64_t kSumBlock = 512;
 // Sums that stay in the L1 cache while the weights of all channels pass.
 constexpr int64_t kSumBytes = 16 << 10;
 // Channels whose weights are converted at a time.
@@ -136,56 +130,6 @@ void run_by_channel(const Correlation& c, const KernelTable& table, View source,
   });
 }
 
-// The correlate tile, whose channels are the positions, on all weights of an output channel as if they were positions.
-template <class E>
-void sum(const Conv1dProblem& p, const KernelTable& table, View grad_y, View x, E* grad_w, E* grad_b) {
-  using T = SumOf<E>;
-  const Correlation c = forward_correlation(p);
-  const ArithmeticKernels<T>& kernels = arithmetic_kernels<E>(table);
-  const int64_t positions = c.n * c.q_total(), weights = c.channels * c.taps, x_row = c.groups * weights + kSumBlock;
-  const Scratch<T> columns(grad_w ? positions * x_row : 0);
-  if (grad_w) gather<E>(c, x, columns.data(), 1, x_row);
-  const int64_t tiles = ceil_div(c.rows, kernels.correlate_rows);
-  parallel_for(c.groups * tiles, c.multiply_adds() > kThreadWork, [&](int64_t begin, int64_t end) {
-    const Scratch<T> g(positions * kernels.correlate_rows), sums(kernels.correlate_rows * kSumBlock);
-    for (int64_t item = begin; item < end; ++item) {
-      const int64_t group = item / tiles, tile = item % tiles, row0 = tile * c.rows / tiles;
-      const int64_t rows = (tile + 1) * c.rows / tiles - row0, channel = group * c.rows + row0;
-      for (int64_t n = 0; n < c.n; ++n)
-        copy_kernels<E>(table).in(
-            {&g[n * c.q_total() * rows], 1, rows,
-             static_cast<const E*>(grad_y.data) + n * grad_y.stride_n + channel * grad_y.stride_c, grad_y.stride_c,
-             grad_y.stride_l, rows, c.q_total()});
-      for (int64_t r = 0; r < rows && grad_b; ++r) {
-        T total = 0;
-        for (int64_t i = 0; i < positions; ++i) total += g[i * rows + r];
-        from_sum(total, grad_b[channel + r]);
-      }
-      constexpr int64_t kNoOffset = 0;
-      CorrelateArgs<T> args{};
-      args.x_row = x_row;
-      args.offset = &kNoOffset;
-      args.w = g.data();
-      args.channels = positions;
-      args.taps = 1;
-      args.out_row = kSumBlock;
-      for (int64_t j = 0; j < weights && grad_w; j += kSumBlock) {
-        const int64_t count = std::min(kSumBlock, weights - j);
-        for (int64_t i = 0; i < count;) {
-          const int64_t vectors = std::min(kernels.correlate_vectors[rows], ceil_div(count - i, kernels.lanes));
-          args.x = columns.data() + group * weights + j + i;
-          args.out = &sums[i];
-          args.tiles = 1;
-          kernels.correlate[rows][vectors](args);
-          i += vectors * kernels.lanes;
-        }
-        copy_kernels<E>(table).out(
-            {grad_w + channel * weights + j, weights, 1, sums.data(), kSumBlock, 1, rows, count});
-      }
-    }
-  });
-}
-
 }  // namespace
 
 void correlate_thin(const CorrelationOperands& o) {
@@ -195,14 +139,6 @@ void correlate_thin(const CorrelationOperands& o) {
       run_by_channel<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), o.out);
     else
       run<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), static_cast<const SumOf<E>*>(o.bias), o.out);
-  });
-}
-
-void sum_thin(
-    const Conv1dProblem& p, DType dtype, const KernelTable& table, View grad_y, View x, void* grad_w, void* grad_b) {
-  with_element(dtype, [&](auto element) {
-    using E = decltype(element);
-    sum<E>(p, table, grad_y, x, static_cast<E*>(grad_w), static_cast<E*>(grad_b));
   });
 }
 

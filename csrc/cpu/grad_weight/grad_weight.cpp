@@ -14,6 +14,7 @@
 #include "../parallel.h"
 #include "../toom_cook/toom_cook_item.h"
 #include "channels_item.h"
+#include "columns_item.h"
 #include "dot_item.h"
 #include "outer_item.h"
 
@@ -40,6 +41,9 @@ void run(const GradWeightCall<E>& call) {
           break;
         case GradWeightLanes::output_channels:
           OuterItem<E>(call, block).run();
+          break;
+        case GradWeightLanes::weights:
+          ColumnsItem<E>(call, block).run();
           break;
         case GradWeightLanes::channels:
           ChannelsItem<E>(call, block).run();

@@ -12,8 +12,7 @@
 #include <vector>
 
 #include "../../division.h"
-#include "../packing/samples.h"
-#include "grad_weight_call.h"
+#include "packed_source.h"
 
 namespace torch_conv1d::cpu {
 
@@ -26,25 +25,20 @@ class OuterItem {
       : call_(call),
         b_(block),
         r_(call.plan.reduction),
-        gathered_(r_.together ? b_.ci_count * call.c.source_length * call.layout.width : 0),
-        x_run_((b_.ci_count + 1) * call.layout.row),
-        x_runs_(r_.runs / call.layout.width),
-        x_(x_runs_ * x_run_),
+        x_(call, b_),
         tile_(call.kernels.outer_vectors * call.kernels.lanes),
         g_size_(r_.runs * r_.length * tile_),
         g_(g_size_),
         held_(ceil_div(std::min(call.plan.co_held, b_.co_count), tile_) * tile_),
         sum_count_(b_.ci_count * call.c.taps + b_.has_bias),
-        sums_(sum_count_ * held_) {
-    for (int64_t ci = 0; ci < b_.ci_count; ++ci)
-      for (int64_t k = 0; k < call.c.taps; ++k) offsets_.push_back(ci * call.layout.row + call.layout.tap_at[k]);
-    if (b_.has_bias) offsets_.push_back(x_run_ - call.layout.row);
+        sums_(sum_count_ * held_),
+        offsets_(x_.offsets()) {
+    if (b_.has_bias) offsets_.push_back(x_.panel() - call.layout.row);
   }
 
   void run() const {
     // Room that packing leaves alone: the row of ones, and output channels that round a tile up.
-    for (int64_t m = 0; m < x_runs_; ++m)
-      std::fill_n(x_.data() + (m + 1) * x_run_ - call_.layout.row, call_.layout.row, T(1));
+    for (int64_t m = 0; m < x_.panels(); ++m) std::fill_n(x_.last_row(m), call_.layout.row, T(1));
     if (b_.co_count % call_.kernels.lanes) std::fill_n(g_.data(), g_size_, T(0));
     for (int64_t co = 0; co < b_.co_count; co += held_) run_held(co, std::min(held_, b_.co_count - co));
   }
@@ -60,7 +54,7 @@ class OuterItem {
   void run_held(int64_t co0, int64_t count) const {
     std::fill_n(sums_.data(), sum_count_ * held_, T(0));
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
-      if (co0 == 0 && b_.ci_count) pack_x(n0, runs, lo0, length);
+      if (co0 == 0 && b_.ci_count) x_.pack(n0, runs, lo0, length);
       const bool ends = lo0 + length >= call_.p.l_out;
       const int64_t next_n = ends ? n0 + r_.runs : n0, next_lo = ends ? 0 : lo0 + length;
       const int64_t next_x = next_lo * call_.c.source_stride + call_.c.first_offset();
@@ -90,25 +84,6 @@ class OuterItem {
   }
 
   int64_t first_channel() const { return b_.group0 * call_.c.channels + b_.ci0; }
-
-  // x of `runs` samples from n0 on.
-  void pack_x(int64_t n0, int64_t runs, int64_t lo0, int64_t length) const {
-    if (!r_.together) {
-      for (int64_t m = 0; m < runs; ++m)
-        pack_panel<E>(
-            call_.c, call_.layout, call_.copy, call_.x, n0 + m, first_channel(), b_.ci_count, lo0, length,
-            x_.data() + m * x_run_);
-      return;
-    }
-    // Zeros for samples that are missing, to be multiplied by zeros.
-    View from = call_.x;
-    from.data = static_cast<const E*>(from.data) + n0 * from.stride_n + first_channel() * from.stride_c;
-    const int64_t width = call_.layout.width;
-    if (runs < width) std::fill_n(gathered_.data(), b_.ci_count * call_.c.source_length * width, T(0));
-    const View samples =
-        gather_samples<E>(call_.copy, from, runs, width, b_.ci_count, call_.c.source_length, gathered_.data());
-    pack_panel<T>(call_.c, call_.layout, call_.copy_sums, samples, 0, 0, b_.ci_count, lo0, length, x_.data());
-  }
 
   // The tile of output channels from co on: [sample][position][channel], or [position][sample][channel] where samples stand side by
   // side.
@@ -149,8 +124,8 @@ class OuterItem {
   void add(int64_t co, int64_t lanes, int64_t runs, int64_t length, const Rows (&next)[2]) const {
     const auto& kernels = call_.kernels;
     for (int64_t j = 0; j < sum_count_; j += kernels.outer_rows) {
-      OuterArgs<T> args{x_.data(), x_run_, offsets_.data() + j,           g_.data(),
-                        runs,      length, sums_.data() + j * held_ + co, held_};
+      OuterArgs<T> args{x_.data(), x_.panel(), offsets_.data() + j,           g_.data(),
+                        runs,      length,     sums_.data() + j * held_ + co, held_};
       set_next(j / kernels.outer_rows, ceil_div(sum_count_, kernels.outer_rows), next, args);
       kernels.outer[std::min(kernels.outer_rows, sum_count_ - j)][lanes / kernels.lanes](args);
     }
@@ -166,9 +141,7 @@ class OuterItem {
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E> b_;
   const ReductionPlan& r_;
-  const Scratch<T> gathered_;
-  const int64_t x_run_, x_runs_;
-  const Scratch<T> x_;
+  const PackedSource<E> x_;
   const int64_t tile_;  // output channels of a tile
   const int64_t g_size_;
   const Scratch<T> g_;

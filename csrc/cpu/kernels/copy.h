@@ -56,15 +56,15 @@ inline void copy_reversed(To* to, const From* from, int64_t count) {
   for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[-i]), to[i]);
 }
 
-// A square of Count x Count elements, transposed: to[c * to_column + r] = from[r * from_row + c]. Taking the upper half of
+// A square of Count x Count elements, transposed: to[c * to_column + r] = row_at(r)[c]. Taking the upper half of
 // the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
-template <class T, int Count>
-inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t from_row) {
+template <class T, int Count, class RowAt>
+inline __attribute__((always_inline)) void transpose_square_of(T* to, int64_t to_column, RowAt&& row_at) {
   using V = typename VectorOf<T, Count* int(sizeof(T))>::type;
   constexpr typename FirstIndices<Count>::type kAll;
   V rows[Count];
   UNROLL for (int r = 0; r < Count; ++r)
-    rows[r] = load<V>(from + r * from_row);
+    rows[r] = load<V>(row_at(r));
   UNROLL for (int stage = 1; stage < Count; stage *= 2) {
     V next[Count];
     UNROLL for (int r = 0; r < Count / 2; ++r) {
@@ -76,6 +76,24 @@ inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t fr
   }
   UNROLL for (int r = 0; r < Count; ++r)
     store(to + r * to_column, rows[r]);
+}
+template <class T, int Count>
+inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t from_row) {
+  transpose_square_of<T, Count>(to, to_column, [&](int r) { return from + r * from_row; });
+}
+
+// Contract: ColumnsArgs. Squares are no larger than the rows are long.
+template <class T, int Count = kLanes<T>>
+void columns(const ColumnsArgs<T>& a) {
+  if constexpr (Count == 1) {
+    for (int64_t r = 0; r < a.rows; ++r) a.to[r] = a.from[a.offset[r]];
+  } else {
+    if (a.length <= Count / 2) return columns<T, Count / 2>(a);
+    for (int64_t r = 0; r < a.rows; r += Count)
+      for (int64_t i = 0; i < a.length; i += Count)
+        transpose_square_of<T, Count>(
+            a.to + i * a.to_column + r, a.to_column, [&](int s) { return a.from + a.offset[r + s] + i; });
+  }
 }
 
 // Lines that are a multiple of a large power of two apart share a few sets of the caches and do not stay there for long. So squares

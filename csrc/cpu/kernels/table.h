@@ -131,6 +131,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.lane_sums = &lane_sums<T>;
   fill<T, Budget>(table);
   fill_thin<T, kThinPositions>(table);
+  table.columns = &columns<T>;
   table.multiply_add = &multiply_add<T>;
   fill_transforms<T, int(kMaxToomCookTaps)>(table);
   table.split = &split<T>;

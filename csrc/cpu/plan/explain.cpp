@@ -161,11 +161,6 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bo
     const Machine machine = machine_with(kernels);
     explain_correlation(out, "forward", forward_correlation(p), algorithm, sum_bytes, data, machine);
     explain_correlation(out, "grad_input", grad_input_correlation(p), algorithm, sum_bytes, data, machine);
-    if (sums_few_positions(p)) {
-      out << "grad_weight.algorithm: thin\n"
-          << "grad_weight.reason: " << p.n * p.l_out << " positions in all, so lanes are weights\n";
-      return;
-    }
     if (uses_fft(forward_correlation(p), algorithm)) {
       explain_fft(out, "grad_weight", forward_correlation(p));
       return;
@@ -177,6 +172,7 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bo
     } kLanes[] = {
         {"dot", "would not repay a transposed grad_y, so lanes are positions"},
         {"outer", "repay a transposed grad_y, so lanes are output channels"},
+        {"columns", "outweigh the positions, so lanes are weights"},
         {"channels", "are summed with channels as lanes"},
         {"", "are summed at the points of Toom-Cook's filtering, with output channels as lanes"}};
     const auto& lanes = kLanes[int(r.lanes)];

@@ -169,7 +169,8 @@ inline bool shared_evenly(int64_t items, int64_t threads) {
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
 bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
 
-// The same of grad_weight.
+// Whether grad_weight has so few positions in all that their operands are fewer than the sums, which are then stored once, where they
+// belong; lanes are the weights of an output channel.
 bool sums_few_positions(const Conv1dProblem& p);
 
 // Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that is often a power
@@ -196,6 +197,7 @@ ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies,
 enum class GradWeightLanes {
   positions,        // the dot tiles
   output_channels,  // the outer tile
+  weights,          // the correlate tile
   channels,         // the tile of depthwise layers
   transformed,      // the outer tile on operands transformed by Toom-Cook's filtering
 };
@@ -217,6 +219,7 @@ struct GradWeightPlan {
   DirectTile direct;     // dot: as in CorrelationPlan, for x and grad_y alike
   int64_t panel_length;  // positions of a panel: those of a block, or less where there are direct tiles
   int64_t g_block;       // dot: rows of grad_y that are packed at a time
+  int64_t j_block;       // weights: of an output channel, whose columns are packed at a time
 };
 
 ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);

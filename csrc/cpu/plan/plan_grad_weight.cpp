@@ -11,8 +11,9 @@ namespace {
 // From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
-// Up to this many positions in all, the sums outweigh what is summed, and are stored as they are made.
-constexpr int64_t kFewSums = 8;
+// Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to be made once for
+// all of them: which of the two is more. So many weights fill vectors.
+constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
 // Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
 // they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
@@ -31,9 +32,11 @@ constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 }  // namespace
 
 bool sums_few_positions(const Conv1dProblem& p) {
-  const int64_t positions = p.n * p.l_out;
-  return positions > 0 && positions <= kFewSums && p.c_out_per_group() >= kOuterChannels &&
-         p.c_in_per_group() * p.kernel_size >= kOuterChannels;
+  const int64_t positions = p.n * p.l_out, rows = p.c_out_per_group(), weights = p.c_in_per_group() * p.kernel_size;
+  if (positions == 0 || positions > kOuterPositions) return false;
+  return positions * (rows + weights) <= rows * weights ||
+         (rows < kOuterChannels && weights >= kColumnWeights && p.l_out <= kColumnLength * rows &&
+          has_short_rows(forward_correlation(p)));
 }
 
 ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
@@ -42,19 +45,19 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   const bool transformed = lanes == GradWeightLanes::transformed;
   const int64_t dot_positions =
       std::clamp(kDotElements / std::max<int64_t>(p.c_in_per_group(), 1), kLeastDotPositions, kMostDotPositions);
-  const int64_t positions = transformed                                 ? kTransformedPositions
-                            : lanes == GradWeightLanes::output_channels ? kOuterPositions
-                                                                        : dot_positions;
+  const bool outer = lanes == GradWeightLanes::output_channels || lanes == GradWeightLanes::weights;
+  const int64_t positions = transformed ? kTransformedPositions : outer ? kOuterPositions : dot_positions;
   const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
   const int64_t equal_parts = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   r.length = ceil_div(ceil_div(p.l_out, equal_parts), unit) * unit;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, std::max<int64_t>(r.length, 1)), 1);
-  r.runs = std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, std::max<int64_t>(p.n, 1));
+  // Blocks of equal numbers of samples: where they stand side by side, those that the last one lacks are multiplied too.
+  const int64_t n = std::max<int64_t>(p.n, 1);
+  r.runs = ceil_div(n, ceil_div(n, std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, n)));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
   // Pointwise, samples side by side would be gathered for the positions that a stride leaves out.
   const bool skips = p.kernel_size == 1 && p.stride > 1 && p.l_out > kSamplesTogether;
-  r.together =
-      lanes == GradWeightLanes::output_channels && r.runs > 1 && has_short_rows(forward_correlation(p)) && !skips;
+  r.together = outer && r.runs > 1 && has_short_rows(forward_correlation(p)) && !skips;
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
   r.parts = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
@@ -71,6 +74,7 @@ GradWeightPlan plan_grad_weight(
   plan.reduction = plan_reduction(
       p, transforms                             ? GradWeightLanes::transformed
          : sums_by_channels(c, sum_bytes, data) ? GradWeightLanes::channels
+         : sums_few_positions(p)                ? GradWeightLanes::weights
          : few_weights                          ? GradWeightLanes::positions
                                                 : GradWeightLanes::output_channels);
   const ReductionPlan& r = plan.reduction;
@@ -145,6 +149,13 @@ GradWeightPlan plan_grad_weight(
         plan.co_block = ceil_div(ceil_div(p.c_out_per_group(), ++co_parts), tile) * tile;
     }
     plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
+  } else if (r.lanes == GradWeightLanes::weights) {
+    plan.co_block = p.c_out_per_group();
+    plan.ci_block = fit(x_bytes * r.runs / 2, p.c_in_per_group());
+    if (plan.ci_block == p.c_in_per_group())
+      plan.group_block = fit((plan.ci_block * x_bytes + plan.co_block * g_bytes) * r.runs, p.groups);
+    const int64_t widest = machine.lanes * machine.correlate_vectors[std::min(machine.correlate_rows, plan.co_block)];
+    plan.j_block = std::max<int64_t>(kL1Bytes / (p.n * p.l_out * sum_bytes * widest), 1) * widest;
   } else {
     // x stays in the L2 cache for all output channels.
     const int64_t c_in = std::max<int64_t>(p.c_in_per_group(), 1), c_out = p.c_out_per_group();

@@ -11,6 +11,8 @@ namespace {
 // From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
 // each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight.
 constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
+// Neither do output channels that fill no vector of 64 bytes.
+constexpr int64_t kFilledBytes = 64;
 // Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to be made once for
 // all of them: which of the two is more. So many weights fill vectors.
 constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
@@ -69,7 +71,9 @@ GradWeightPlan plan_grad_weight(
   GradWeightPlan plan;
   const Correlation c = forward_correlation(p);
   const bool few_channels = p.c_out_per_group() < kOuterChannels;
-  const bool few_weights = few_channels || (p.c_in_per_group() * p.kernel_size <= kDotWeights && p.l_out >= kDotLength);
+  const bool few_products =
+      p.c_in_per_group() * p.kernel_size <= kDotWeights || p.c_out_per_group() * sum_bytes < kFilledBytes;
+  const bool few_weights = few_channels || (few_products && p.l_out >= kDotLength);
   const bool transforms = !few_channels && sums_by_toom_cook(c, algorithm);
   plan.reduction = plan_reduction(
       p, transforms                             ? GradWeightLanes::transformed

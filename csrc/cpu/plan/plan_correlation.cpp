@@ -61,6 +61,10 @@ bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64
   return *std::max_element(bytes, bytes + kParts) <= l2_bytes / kParts / 2;
 }
 
+// Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from the L2 cache one
+// by one, behind those that are evicted for them.
+bool rows_meet(const Correlation& c, int64_t row_bytes) { return c.taps == 1 && row_bytes % (4 << 10) == 0; }
+
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
 int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& plan) {
   const int64_t weight_bytes = plan.row_units * plan.row_unit * c.channels * c.taps * sum_bytes;  // of a group
@@ -145,7 +149,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
   plan.direct = direct.tile;
   if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
-      c.last_offset() - c.first_offset() < tile &&
+      c.last_offset() - c.first_offset() < tile && !rows_meet(c, data.source_row * sum_bytes) &&
       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
     plan.direct = DirectTile::sums;
   const int64_t together = samples_together(c, sum_bytes, machine, tile, threads);

@@ -22,7 +22,7 @@ constexpr int64_t kSamplesTogether = 16;
 constexpr int64_t kTapRowsChannels = 16;
 
 // How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
-// taps share their loads; a power of two, so that loads cross no cache line. Gathered, packed and scattered they fit the L2 cache.
+// taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel fits half of the L2 cache.
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads);
 // From so many on, gathering them costs less than the ends of rows that are read where they are.

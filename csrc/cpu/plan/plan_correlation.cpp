@@ -2,7 +2,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <bit>
 #include <utility>
 
 #include "../../division.h"
@@ -119,11 +118,11 @@ int64_t samples_together(
   if (!has_short_rows(c)) return 1;
   // Gathering and scattering cost as much as an idle lane in ten.
   if (q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11) return 1;
-  const int64_t positions = 2 * c.source_length + c.last_offset() - c.first_offset();
+  const int64_t positions = c.source_length + c.last_offset() - c.first_offset();
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
-  const uint64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
-  return ceil_div(c.n, ceil_div(c.n, int64_t(std::bit_floor(most))));
+  const int64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
+  return ceil_div(c.n, ceil_div(c.n, most));
 }
 
 bool has_short_rows(const Correlation& c) {

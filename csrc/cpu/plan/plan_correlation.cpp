@@ -16,8 +16,9 @@ constexpr int64_t kL1Positions = 512;
 // Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
 // weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
-// Up to this many vectors of positions in all, packing the weights costs more than it saves.
-constexpr int64_t kUnpackedVectors = 4;
+// Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run, as forward has
+// them, or a tile's few of each channel.
+constexpr int64_t kUnpackedVectors = 1, kUnpackedVectorsOfChannels = 3;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
 
@@ -156,8 +157,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const bool is_direct = plan.direct != DirectTile::none;
   const int64_t width = is_direct ? 1 : together;
   // Weights that meet a few vectors of positions in all are read where they are.
-  plan.pack_weights =
-      c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > kUnpackedVectors;
+  const int64_t unpacked = c.w_channel == c.taps ? kUnpackedVectors : kUnpackedVectorsOfChannels;
+  plan.pack_weights = c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > unpacked;
 
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads whole vectors.
   const auto part = [&](int64_t parts) {

@@ -67,6 +67,22 @@ Correlation Correlation::with_outside() const {
   return c;
 }
 
+Correlation Correlation::with_met_taps(int64_t& first_tap) const {
+  first_tap = 0;
+  if (rows == 1 || step > 0) return *this;
+  // Offsets fall with the taps. At least one is left.
+  const Correlation whole = with_outside();
+  const auto met = [&](int64_t k) { return whole.offset(k) < source_length && whole.offset(k) + whole.q_total() > 0; };
+  int64_t begin = 0, end = taps;
+  while (begin + 1 < end && !met(begin)) ++begin;
+  while (begin + 1 < end && !met(end - 1)) --end;
+  Correlation c = *this;
+  c.first += begin * step;
+  c.taps = end - begin;
+  first_tap = begin;
+  return c;
+}
+
 int64_t Correlation::unit_step() const {
   // Taps of a phase are phases / gcd(step, phases) apart, so their offsets are step / gcd(step, phases) apart.
   const int64_t between = step / std::gcd(step, phases);

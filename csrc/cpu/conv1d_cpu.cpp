@@ -57,25 +57,31 @@ void run_correlation(
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
         .source_innermost = source.stride_c == 1};
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
-    const auto driver = uses_fft(c, algorithm)                                                   ? fft_filter
-                        : uses_toom_cook(c, algorithm)                                           ? toom_cook
-                        : taps_are_rows(c)                                                       ? tap_rows
-                        : lanes_are_channels(c, sizeof(T), data)                                 ? filter_channels
-                        : lanes_are_rows(c, sizeof(T)) || lanes_are_stored_weights(c, sizeof(T)) ? correlate_thin
-                        : has_few_positions(c.with_outside(), sizeof(T), data, machine)          ? few_positions
-                        : lanes_are_innermost_rows(c, sizeof(T), data, machine)                  ? correlate_innermost
-                        : tiles_end_with_rows(c, sizeof(T), data, machine)                       ? fir_rows
-                                                                                                 : correlate;
+    int64_t first_tap;
+    const Correlation met = c.with_met_taps(first_tap);
+    const auto driver = uses_fft(c, algorithm)                                            ? fft_filter
+                        : uses_toom_cook(c, algorithm)                                    ? toom_cook
+                        : lanes_are_channels(c, sizeof(T), data)                          ? filter_channels
+                        : lanes_are_stored_weights(c, sizeof(T))                          ? correlate_thin
+                        : taps_are_rows(met, algorithm)                                   ? tap_rows
+                        : lanes_are_rows(c, sizeof(T))                                    ? correlate_thin
+                        : has_few_positions(met.with_outside(), sizeof(T), data, machine) ? few_positions
+                        : lanes_are_innermost_rows(met, sizeof(T), data, machine)         ? correlate_innermost
+                        : tiles_end_with_rows(c, sizeof(T), data, machine)                ? fir_rows
+                                                                                          : correlate;
+    const bool skips_taps =
+        driver == tap_rows || driver == few_positions || driver == correlate_innermost || driver == correlate;
+    const E* const weights = static_cast<const E*>(w) + (skips_taps ? first_tap : 0);
     const AsSums<E> inits(table, bias, c.groups * c.rows);
     const int64_t samples = FoldedEnds<E>::samples(c);
     for (int64_t n = 0; n < c.n; n += samples) {
-      Correlation part = c;
+      Correlation part = skips_taps ? met : c;
       part.n = std::min(samples, c.n - n);
       View from = source;
       MutableView to = out;
       from.data = static_cast<const E*>(source.data) + n * source.stride_n;
       to.data = static_cast<E*>(out.data) + n * out.stride_n;
-      driver({part, dtype, table, from, w, inits.data(), to});
+      driver({part, dtype, table, from, weights, inits.data(), to});
     }
   });
 }

@@ -30,6 +30,11 @@ WeightView<SumOf<E>> in_sum_type(
   if constexpr (std::is_same_v<E, SumOf<E>>) {
     return {w, c.w_row, c.w_channel};
   } else {
+    if (c.w_channel > c.w_row && c.w_row > c.taps) {  // some of the taps
+      for (int64_t channel = 0; channel < channels; ++channel)
+        copy.in({converted + channel * rows * c.taps, c.taps, 1, w + channel * c.w_channel, c.w_row, 1, rows, c.taps});
+      return stored_order<SumOf<E>>(c, converted, rows, channels);
+    }
     const bool by_row = c.w_row >= c.w_channel;
     const int64_t runs = by_row ? rows : channels, run = (by_row ? channels : rows) * c.taps;
     copy.in({converted, run, 1, w, by_row ? c.w_row : c.w_channel, 1, runs, run});

@@ -21,6 +21,10 @@ constexpr int64_t kSamplesTogether = 16;
 // long as products of a few channels.
 constexpr int64_t kTapRowsChannels = 16;
 
+// Whether blocks of this many bytes of the source's rows share the L2 cache evenly: of the 64 KiB after which its sets repeat, not
+// more than half of the ways are taken anywhere.
+bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes);
+
 // How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
 // taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel fits half of the L2 cache.
 int64_t samples_together(

@@ -59,17 +59,9 @@ void explain_correlation(
     explain_toom_cook(out, name, c, sum_bytes, machine);
     return;
   }
-  if (taps_are_rows(c)) {
-    const TapRowsPlan plan = plan_tap_rows(c, sum_bytes, data, machine);
-    const int64_t taps = plan.tiles[0].taps;
-    out << name << ".algorithm: taps as rows\n"
-        << name << ".tile: " << taps << " taps x " << machine.correlate_vectors[taps] * machine.lanes << " positions\n"
-        << name << ".blocks: n " << plan.panel.width << ", positions " << plan.q_block * c.phases << ", channels "
-        << plan.channel_block << "\n"
-        << name << ".reason: one row a group, and " << c.channels
-        << " channels outweigh adding up the sums of each tap\n";
-    return;
-  }
+  data.source_row = c.source_length;
+  int64_t first_tap;
+  const Correlation met = c.with_met_taps(first_tap);
   if (lanes_are_channels(c, sum_bytes, data)) {
     const ChannelsPlan plan = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
     out << name << ".algorithm: channels\n"
@@ -87,13 +79,28 @@ void explain_correlation(
            "stored\n";
     return;
   }
+  if (taps_are_rows(met, algorithm)) {
+    const TapRowsPlan plan = plan_tap_rows(met.with_outside(), sum_bytes, data, machine);
+    const int64_t taps = plan.tiles[0].taps;
+    out << name << ".algorithm: taps as rows\n"
+        << name << ".tile: " << taps << " taps x " << machine.correlate_vectors[taps] * machine.lanes << " positions\n"
+        << name << ".blocks: n " << plan.panel.width << ", rows " << plan.rows_held << ", positions "
+        << plan.q_block * c.phases << ", channels " << plan.channel_block << "\n"
+        << name << ".reason: ";
+    if (c.rows == 1)
+      out << "one row a group, and " << c.channels << " channels outweigh adding up the sums of each tap\n";
+    else
+      out << c.source_length << " positions of grad_y for " << met.with_outside().q_total() * c.phases
+          << " of the result, the others would be products with zeros\n";
+    return;
+  }
   if (lanes_are_rows(c, sum_bytes)) {
     out << name << ".algorithm: thin\n"
         << name << ".tile: " << 64 / sum_bytes << " channels x " << c.n * c.q_total() << " positions\n"
         << name << ".reason: fewer positions in all than fill a vector, so lanes are channels of the result\n";
     return;
   }
-  if (const Correlation all = c.with_outside(); has_few_positions(all, sum_bytes, data, machine)) {
+  if (const Correlation all = met.with_outside(); has_few_positions(all, sum_bytes, data, machine)) {
     const FewPositionsPlan plan = plan_few_positions(all, sum_bytes, machine);
     out << name << ".algorithm: few positions\n"
         << name << ".tile: " << plan.row_begin(c, 1) << " channels\n"
@@ -104,8 +111,8 @@ void explain_correlation(
         << ", so lanes are channels of the result, and weights are packed as they are needed\n";
     return;
   }
-  if (lanes_are_innermost_rows(c, sum_bytes, data, machine)) {
-    const CorrelationPlan plan = plan_innermost(c, sum_bytes, machine);
+  if (lanes_are_innermost_rows(met, sum_bytes, data, machine)) {
+    const CorrelationPlan plan = plan_innermost(met, sum_bytes, machine);
     out << name << ".algorithm: innermost\n"
         << name << ".tile: " << plan.tile_rows() << " channels\n"
         << name << ".blocks: n 1, groups " << plan.group_block << ", positions " << plan.q_block * c.phases
@@ -124,8 +131,7 @@ void explain_correlation(
         << (c.phases > 1 || c.folds() ? ", and sums wait in the L1 cache for the whole row\n" : "\n");
     return;
   }
-  data.source_row = c.source_length;
-  const CorrelationPlan plan = plan_correlation(c.with_outside(), sum_bytes, data, machine);
+  const CorrelationPlan plan = plan_correlation(met.with_outside(), sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), row = plan.layout.row;
   out << name << ".algorithm: " << (c.rows == 1 ? "fir" : "correlate") << "\n"
       << name << ".tile: " << rows << " channels x " << machine.correlate_vectors[rows] * machine.lanes

@@ -116,32 +116,33 @@ struct FewPositionsPlan {
 bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, const Machine& machine);
 
-// Whether a group has one row and so many channels that its taps are rows (tap_rows.cpp). Sums depend on it, so it depends on the
-// layer alone.
-bool taps_are_rows(const Correlation& c);
+// Whether taps are rows (tap_rows.cpp): those of a single row of many channels, and of a few in grad_input if more of a row is padding than
+// that costs. Sums depend on it, so it depends on the problem alone, and for several rows, where the length counts, it is not direct.
+bool taps_are_rows(const Correlation& c, Algorithm algorithm);
 
-// Taps that share their loads: tile.taps of them, in the order of their offsets. They read what is `begin` positions from those of
-// the result, and `extra` more than one tap does.
+// Taps that share their loads: tile.taps of them. They read what is `begin` positions from those of the result, and `extra` more than
+// one tap does.
 struct TapTile {
   int64_t first, taps;
   int64_t begin, extra;
 };
 
-// An item of work covers panel.width samples, side by side, of one group, at q_block positions (of every phase).
+// An item of work covers panel.width samples, side by side, and row_block rows of one group, at q_block positions (of every phase).
 struct TapRowsPlan {
-  int64_t q_block, channel_block;
+  int64_t q_block, row_block;
+  int64_t rows_held, channel_block;  // rows whose z is held at a time, and channels of a panel
   bool worth_threads;
-  bool direct;                 // the source is read where it is, in vectors that begin at multiples of them
-  PanelLayout taps;            // by phase
-  std::vector<int64_t> order;  // by offset
+  bool direct;  // the source is read where it is, in vectors that begin at multiples of them
   std::vector<TapTile> tiles;
-  int64_t first_offset;       // of the first tile
-  int64_t z_row;              // from the sums of one tap to those of the next, of this order
-  std::vector<int64_t> z_at;  // where the first position finds its sums, for each tap by phase
-  Correlation one_tap;        // that reads what it gives
-  PanelLayout panel;          // of this one
+  int64_t first_offset;              // of the first tile
+  int64_t z_row;                     // from the sums of one tap to those of the next
+  std::vector<int64_t> phase_begin;  // as in PanelLayout
+  std::vector<int64_t> z_at;         // where the first position finds its sums, for each tap by phase
+  Correlation one_tap;               // that reads what it gives
+  PanelLayout panel;                 // of this one
 };
 
+// Of a correlation with what is outside.
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // Whether the result of a group is one row of a few channels, which is computed on its own (fir_rows.cpp); then, of a correlation with what

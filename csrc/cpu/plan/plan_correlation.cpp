@@ -51,16 +51,6 @@ DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   return sums ? DirectTile::sums : one_row && c.phases == 1 ? DirectTile::pairs : DirectTile::none;
 }
 
-// Whether blocks of this many bytes of the source's rows share the L2 cache evenly: of the 64 KiB after which its sets repeat, not
-// more than half of the ways are taken anywhere.
-bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes) {
-  constexpr int64_t kSets = 64 << 10, kPart = 1 << 10, kParts = kSets / kPart;
-  int64_t bytes[kParts] = {};
-  for (int64_t channel = 0; channel < channels; ++channel)
-    for (int64_t at = 0; at < block_bytes; at += kPart) bytes[(channel * row_bytes + at) / kPart % kParts] += kPart;
-  return *std::max_element(bytes, bytes + kParts) <= l2_bytes / kParts / 2;
-}
-
 // Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from the L2 cache one
 // by one, behind those that are evicted for them.
 bool rows_meet(const Correlation& c, int64_t row_bytes) { return c.taps == 1 && row_bytes % (4 << 10) == 0; }
@@ -111,6 +101,14 @@ DirectReads::DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data
   const bool long_rows = data.unit_stride && least * (left + right) < c.q_total();
   possible = long_rows && data.narrowness == 1 && c.source_stride == 1;
   if (long_rows && c.rows * c.taps <= kDirectProducts * c.phases) tile = tile_of(c, sum_bytes, data.narrowness == 1);
+}
+
+bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes) {
+  constexpr int64_t kSets = 64 << 10, kPart = 1 << 10, kParts = kSets / kPart;
+  int64_t bytes[kParts] = {};
+  for (int64_t channel = 0; channel < channels; ++channel)
+    for (int64_t at = 0; at < block_bytes; at += kPart) bytes[(channel * row_bytes + at) / kPart % kParts] += kPart;
+  return *std::max_element(bytes, bytes + kParts) <= l2_bytes / kParts / 2;
 }
 
 int64_t samples_together(

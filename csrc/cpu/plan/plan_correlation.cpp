@@ -115,8 +115,10 @@ int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
   const int64_t q_total = c.q_total();
   if (!has_short_rows(c)) return 1;
-  // Gathering and scattering cost as much as an idle lane in ten.
-  if (q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11) return 1;
+  // Gathering and scattering cost as much as an idle lane in ten; more waits where one row of a few channels has no sums beside its own.
+  const bool waits = c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1;
+  if (!waits && q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11)
+    return 1;
   const int64_t positions = c.source_length + c.last_offset() - c.first_offset();
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
@@ -126,7 +128,11 @@ int64_t samples_together(
 
 bool has_short_rows(const Correlation& c) {
   const int64_t q_total = c.q_total();
-  return c.n > 1 && q_total > 0 && q_total < kShortRow && c.source_length <= 2 * q_total * c.source_stride + kShortRow;
+  // Of one row a group, whose loads cross cache lines where its samples stand alone, with taps enough to repay moving it, those twice as long.
+  const bool crosses =
+      c.rows == 1 && c.channels < kTapRowsChannels && c.phases * c.source_stride == 1 && c.unit_step() && c.taps > 4;
+  return c.n > 1 && q_total > 0 && q_total < (crosses ? 2 * kShortRow : kShortRow) &&
+         c.source_length <= 2 * q_total * c.source_stride + kShortRow;
 }
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {

@@ -25,7 +25,10 @@ bool taps_are_rows(const Correlation& c, Algorithm algorithm) {
   if (c.rows == 1) return c.channels >= kTapRowsChannels;
   // Products with the padding are not made, which would lose what is not finite among the weights in forward.
   if (algorithm == Algorithm::direct || c.step > 0) return false;
-  const double source = double(c.source_length), positions = double(c.with_outside().q_total());
+  // Rows that fill a vector are lanes where there are not many more positions (few_positions.cpp), unless most of these are padding.
+  const int64_t q_total = c.with_outside().q_total();
+  if (c.rows >= kTapRowsChannels && q_total <= 2 * std::min(c.rows, c.source_length)) return false;
+  const double source = double(c.source_length), positions = double(q_total);
   const double taps = double(c.taps), channels = double(c.channels), rows = double(c.rows);
   const double weight =
       c.rows * c.channels * c.taps * int64_t(sizeof(float)) > 2 * kL1Panel ? kDistantWeight : kPackedWeight;

@@ -87,9 +87,11 @@ def test_layout_of_operands_changes_no_bit(problem: Problem, dtype: torch.dtype)
 
 # More weights than are packed at a time: 2 MiB.
 MANY_WEIGHTS = (Problem.parse("n2_ci520_co300_l7_k4_s1_p1_d1_g1"),)
+# More than an L2 cache of 2 MiB holds, fetched ahead; phases of the gradient without a tap.
+FROM_MEMORY = (Problem.parse("n8_ci64_co64_l1100_k2_s3_p1_d1_g64"),)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS, ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS + FROM_MEMORY, ids=str)
 def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     expected = run(problem, o)

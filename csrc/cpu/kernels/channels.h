@@ -29,7 +29,7 @@ void channels(const ChannelsArgs<T>& a) {
         sum[i][v] = init;
     }
     const T* const* source = a.source + first * a.source_step;
-    if (a.from_memory) {
+    if (a.from_memory && a.taps > 0) {
       constexpr int64_t kLine = 64 / int64_t(sizeof(T));
       const T* const* newest = source + a.offset[a.taps - 1];
       UNROLL for (int i = 0; i < kPositions; ++i) {

@@ -67,8 +67,7 @@ Correlation Correlation::with_outside() const {
   return c;
 }
 
-Correlation Correlation::with_met_taps(int64_t& first_tap) const {
-  first_tap = 0;
+Correlation Correlation::with_met_taps() const {
   if (rows == 1 || step > 0) return *this;
   // Offsets fall with the taps. At least one is left.
   const Correlation whole = with_outside();
@@ -79,7 +78,6 @@ Correlation Correlation::with_met_taps(int64_t& first_tap) const {
   Correlation c = *this;
   c.first += begin * step;
   c.taps = end - begin;
-  first_tap = begin;
   return c;
 }
 

@@ -40,9 +40,9 @@ struct Correlation {
   int64_t lead() const { return (fold_left + phases - 1) / phases * phases; }
   Correlation with_outside() const;
 
-  // grad_input of several rows with the taps alone, from number `first_tap` on, that meet grad_y at some position; all of the others. (In
-  // forward, weights that are not finite count where they meet zeros; one row adds its taps in an order that depends on their number.)
-  Correlation with_met_taps(int64_t& first_tap) const;
+  // grad_input of several rows with the taps alone that meet grad_y at some position; all of the others. (In forward, weights that are not
+  // finite count where they meet zeros; one row adds its taps in an order that depends on their number.)
+  Correlation with_met_taps() const;
 
   constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }

@@ -5,10 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
-from conftest import DTYPES
-from numerics import assert_within_budget, expect_results
-from problems import Operands, Problem, operands
+from contracts import assert_exact_but_for_rounding, assert_same_bits_everywhere
+from problems import Problem, operands
 
 from torch_conv1d import _C, conv1d
 
@@ -67,41 +65,19 @@ def test_taps_as_rows_are_the_reference(problem: Problem, instruction_set: str) 
     if instruction_set != "reference":
         expected = f"{operation(problem)}.algorithm: taps as rows\n"
         assert expected in _C.explain(str(problem))
-    for dtype in DTYPES:
-        o = operands(problem, dtype)
-        exact = expect_results(problem, o)
-        for channels_last in (False, True):
-            for a, e in zip(run(problem, o, channels_last), exact, strict=True):
-                assert_within_budget(a, e, context=(instruction_set, dtype, channels_last))
+    assert_exact_but_for_rounding(problem, instruction_set)
 
 
 @pytest.mark.parametrize("problem", SKIPPED, ids=str)
 def test_taps_that_meet_nothing_are_skipped(problem: Problem, instruction_set: str) -> None:
-    for dtype in DTYPES:
-        o = operands(problem, dtype)
-        exact = expect_results(problem, o)
-        for channels_last in (False, True):
-            for a, e in zip(run(problem, o, channels_last), exact, strict=True):
-                assert_within_budget(a, e, context=(instruction_set, dtype, channels_last))
+    assert_exact_but_for_rounding(problem, instruction_set)
 
 
 @pytest.mark.parametrize("problem", (*PROBLEMS, *SKIPPED), ids=str)
 def test_batch_layout_threads_and_set_change_no_bit(
     problem: Problem, dtype: torch.dtype, threads: None
 ) -> None:
-    o = operands(problem, dtype)
-    torch.set_num_threads(1)
-    whole = run(problem, o)
-    part = run(problem, Operands(o.x[:1], o.w, o.b, o.grad_y[:1]))
-    assert torch.equal(part.y, whole.y[:1])
-    assert torch.equal(part.grad_x, whole.grad_x[:1])
-    assert_same_bits(run(problem, o, channels_last=True), whole, "channels_last")
-    for name in FMA_SETS:
-        with instruction_set_named(name):
-            assert_same_bits(run(problem, o), whole, name)
-    for count in (2, 3, 7):
-        torch.set_num_threads(count)
-        assert_same_bits(run(problem, o), whole, f"{count} threads")
+    assert_same_bits_everywhere(problem, dtype)
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])

@@ -57,8 +57,7 @@ void run_correlation(
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
         .source_innermost = source.stride_c == 1};
     const Machine machine = machine_with(arithmetic_kernels<E>(table));
-    int64_t first_tap;
-    const Correlation met = c.with_met_taps(first_tap);
+    const Correlation met = c.with_met_taps();
     const auto driver = uses_fft(c, algorithm)                                            ? fft_filter
                         : uses_toom_cook(c, algorithm)                                    ? toom_cook
                         : lanes_are_channels(c, sizeof(T), data)                          ? filter_channels
@@ -69,13 +68,13 @@ void run_correlation(
                         : lanes_are_innermost_rows(met, sizeof(T), data, machine)         ? correlate_innermost
                         : tiles_end_with_rows(c, sizeof(T), data, machine)                ? fir_rows
                                                                                           : correlate;
-    const bool skips_taps =
-        driver == tap_rows || driver == few_positions || driver == correlate_innermost || driver == correlate;
-    const E* const weights = static_cast<const E*>(w) + (skips_taps ? first_tap : 0);
+    // The choice of Toom-Cook and thin is one of all taps, and so are they.
+    const Correlation& computed = driver == toom_cook || driver == correlate_thin ? c : met;
+    const E* const weights = static_cast<const E*>(w) + (computed.first - c.first) / c.step;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
     const int64_t samples = FoldedEnds<E>::samples(c);
     for (int64_t n = 0; n < c.n; n += samples) {
-      Correlation part = skips_taps ? met : c;
+      Correlation part = computed;
       part.n = std::min(samples, c.n - n);
       View from = source;
       MutableView to = out;

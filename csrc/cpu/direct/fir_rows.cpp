@@ -67,21 +67,15 @@ class FirRowsCall {
   using T = SumOf<E>;
 
  public:
-  FirRowsCall(
-      const Correlation& result,
-      const KernelTable& table,
-      View source,
-      const void* w,
-      const void* bias,
-      MutableView out)
-      : kernels_(arithmetic_kernels<E>(table)),
-        copy_(copy_kernels<E>(table)),
-        copy_sums_(copy_kernels<T>(table)),
-        doubled_kernels_(direct_kernels<T>(table)),
-        result_(result),
-        c_(result.with_outside()),
-        source_(source),
-        out_(out),
+  explicit FirRowsCall(const CorrelationOperands& o)
+      : kernels_(arithmetic_kernels<E>(o.table)),
+        copy_(copy_kernels<E>(o.table)),
+        copy_sums_(copy_kernels<T>(o.table)),
+        doubled_kernels_(direct_kernels<T>(o.table)),
+        result_(o.c),
+        c_(o.c.with_outside()),
+        source_(o.source),
+        out_(o.out),
         plan_(plan_fir_rows(c_, sizeof(T), machine_with(kernels_))),
         doubled_(std::is_same_v<E, T> && c_.phases == 2 && c_.step == -1 && c_.taps <= 2 * kFirShift<T>),
         joined_(
@@ -90,14 +84,14 @@ class FirRowsCall {
                 : std::vector<int64_t>(1, 1)),
         cuts_(cuts()),
         layout_(c_, longest_span(), kernels_.lanes),
-        by_sums_(c_.phases > 1 || result.folds()),
+        by_sums_(c_.phases > 1 || o.c.folds()),
         sum_row_(by_sums_ ? layout_.padded(longest_cut()) : 0),
         converted_(std::is_same_v<E, T> ? 0 : c_.groups * c_.w_group),
-        inits_(static_cast<const T*>(bias)) {
+        inits_(static_cast<const T*>(o.bias)) {
     if constexpr (std::is_same_v<E, T>) {
-      w_ = static_cast<const T*>(w);
+      w_ = static_cast<const T*>(o.w);
     } else {
-      copy_.in({converted_.data(), 0, 1, static_cast<const E*>(w), 0, 1, 1, c_.groups * c_.w_group});
+      copy_.in({converted_.data(), 0, 1, static_cast<const E*>(o.w), 0, 1, 1, c_.groups * c_.w_group});
       w_ = converted_.data();
     }
   }
@@ -305,8 +299,7 @@ class FirRowsCall {
 }  // namespace
 
 void fir_rows(const CorrelationOperands& o) {
-  with_element(
-      o.dtype, [&](auto element) { FirRowsCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run(); });
+  with_element(o.dtype, [&](auto element) { FirRowsCall<decltype(element)>(o).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -37,33 +37,27 @@ class TapRowsCall {
   using T = SumOf<E>;
 
  public:
-  TapRowsCall(
-      const Correlation& result,
-      const KernelTable& table,
-      View source,
-      const void* w,
-      const void* bias,
-      MutableView out)
-      : kernels_(arithmetic_kernels<E>(table)),
-        copy_(copy_kernels<E>(table)),
-        copy_sums_(copy_kernels<T>(table)),
-        c_(result.with_outside()),
-        source_(source),
-        out_(out),
-        lead_(result.lead()),
-        out_length_(result.out_length),
-        folded_(result),
-        bias_(static_cast<const T*>(bias)),
+  explicit TapRowsCall(const CorrelationOperands& o)
+      : kernels_(arithmetic_kernels<E>(o.table)),
+        copy_(copy_kernels<E>(o.table)),
+        copy_sums_(copy_kernels<T>(o.table)),
+        c_(o.c.with_outside()),
+        source_(o.source),
+        out_(o.out),
+        lead_(o.c.lead()),
+        out_length_(o.c.out_length),
+        folded_(o.c),
+        bias_(static_cast<const T*>(o.bias)),
         plan_(plan_tap_rows(
             c_,
             sizeof(T),
-            {.unit_stride = source.stride_l == 1 && out.stride_l == 1,
+            {.unit_stride = o.source.stride_l == 1 && o.out.stride_l == 1,
              .narrowness = kNarrowness<E>,
-             .source_row = source.stride_c},
+             .source_row = o.source.stride_c},
             machine_with(kernels_))),
         width_(plan_.panel.width),
         zeros_(c_.source_padding == PaddingMode::zeros),
-        w_(static_cast<const E*>(w)),
+        w_(static_cast<const E*>(o.w)),
         ones_(c_.taps) {
     std::fill_n(ones_.data(), c_.taps, T(1));
   }
@@ -280,8 +274,7 @@ class TapRowsCall {
 }  // namespace
 
 void tap_rows(const CorrelationOperands& o) {
-  with_element(
-      o.dtype, [&](auto element) { TapRowsCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run(); });
+  with_element(o.dtype, [&](auto element) { TapRowsCall<decltype(element)>(o).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

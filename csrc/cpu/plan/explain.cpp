@@ -60,8 +60,7 @@ void explain_correlation(
     return;
   }
   data.source_row = c.source_length;
-  int64_t first_tap;
-  const Correlation met = c.with_met_taps(first_tap);
+  const Correlation met = c.with_met_taps();
   if (lanes_are_channels(c, sum_bytes, data)) {
     const ChannelsPlan plan = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
     out << name << ".algorithm: channels\n"

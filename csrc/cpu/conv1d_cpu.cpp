@@ -56,20 +56,12 @@ void run_correlation(
         .narrowness = kNarrowness<E>,
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
         .source_innermost = source.stride_c == 1};
-    const Machine machine = machine_with(arithmetic_kernels<E>(table));
-    const Correlation met = c.with_met_taps();
-    const auto driver = uses_fft(c, algorithm)                                            ? fft_filter
-                        : uses_toom_cook(c, algorithm)                                    ? toom_cook
-                        : lanes_are_channels(c, sizeof(T), data)                          ? filter_channels
-                        : lanes_are_stored_weights(c, sizeof(T))                          ? correlate_thin
-                        : taps_are_rows(met, algorithm)                                   ? tap_rows
-                        : lanes_are_rows(c, sizeof(T))                                    ? correlate_thin
-                        : has_few_positions(met.with_outside(), sizeof(T), data, machine) ? few_positions
-                        : lanes_are_innermost_rows(met, sizeof(T), data, machine)         ? correlate_innermost
-                        : tiles_end_with_rows(c, sizeof(T), data, machine)                ? fir_rows
-                                                                                          : correlate;
-    // The choice of Toom-Cook and thin is one of all taps, and so are they.
-    const Correlation& computed = driver == toom_cook || driver == correlate_thin ? c : met;
+    const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine_with(arithmetic_kernels<E>(table)));
+    // In the order of Way.
+    static constexpr CorrelationDriver* kDrivers[] = {fft_filter, toom_cook,      filter_channels, thin_stored,
+                                                      tap_rows,   correlate_thin, few_positions,   correlate_innermost,
+                                                      fir_rows,   correlate};
+    static_assert(std::size(kDrivers) == size_t(Way::correlate) + 1);
     const E* const weights = static_cast<const E*>(w) + (computed.first - c.first) / c.step;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
     const int64_t samples = FoldedEnds<E>::samples(c);
@@ -80,7 +72,7 @@ void run_correlation(
       MutableView to = out;
       from.data = static_cast<const E*>(source.data) + n * source.stride_n;
       to.data = static_cast<E*>(out.data) + n * out.stride_n;
-      driver({part, dtype, table, from, weights, inits.data(), to});
+      kDrivers[int(way)]({part, dtype, table, from, weights, inits.data(), to});
     }
   });
 }

@@ -1,4 +1,4 @@
-// The ways to carry out forward and grad_input, for the instruction set of `table`; conv1d_cpu.cpp chooses.
+// The ways to carry out forward and grad_input, for the instruction set of `table`; choose_way (plan/plan.h) chooses.
 //
 // w and bias (one value a row, or null) are contiguous; bias is of the type that sums are made in.
 #pragma once
@@ -23,6 +23,7 @@ CorrelationDriver correlate;            // packed panels: any correlation
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
 CorrelationDriver few_positions;        // lanes are rows, each weight is read once; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
+CorrelationDriver thin_stored;          // the same where a position meets one tap: lanes are weights as they are stored
 CorrelationDriver filter_channels;      // depthwise layers whose lanes are channels: channels innermost, and short rows
 CorrelationDriver fir_rows;             // one row a group, lanes are positions; the bits of correlate
 CorrelationDriver tap_rows;             // one row of many channels: taps are rows

@@ -26,10 +26,9 @@ constexpr int64_t kSumBytes = 16 << 10;
 // Channels whose weights are converted at a time.
 constexpr int64_t kConvertedChannels = 8;
 
-// What tap t of position i meets goes to to[(channel * taps + t) * weight_step + i * position_step], for the channels of all
-// groups. Position i of all is position i % q_total of sample i / q_total.
+// What tap t of position i meets goes to to[(channel * taps + t) * positions + i], for the channels of all groups. Position i of all is position i % q_total of sample i / q_total.
 template <class E>
-void gather(const Correlation& c, View source, SumOf<E>* to, int64_t weight_step, int64_t position_step) {
+void gather(const Correlation& c, View source, SumOf<E>* to) {
   const int64_t positions = c.n * c.q_total();
   std::vector<int64_t> from;  // [tap][position], -1 for a zero
   for (int64_t t = 0; t < c.taps; ++t)
@@ -40,9 +39,7 @@ void gather(const Correlation& c, View source, SumOf<E>* to, int64_t weight_step
     }
   const E* row = static_cast<const E*>(source.data);
   for (int64_t channel = 0; channel < c.groups * c.channels; ++channel, row += source.stride_c) {
-    const int64_t* at = from.data();
-    for (int64_t t = 0; t < c.taps; ++t, to += weight_step)
-      for (int64_t i = 0; i < positions; ++i, ++at) to[i * position_step] = *at < 0 ? SumOf<E>(0) : to_sum(row[*at]);
+    for (const int64_t at : from) *to++ = at < 0 ? SumOf<E>(0) : to_sum(row[at]);
   }
 }
 
@@ -55,7 +52,7 @@ void run(
   const int64_t blocks = ceil_div(c.rows, width);
   const int64_t group_size = c.channels * c.taps * positions;
   const Scratch<T> x(c.groups * group_size);
-  gather<E>(c, source, x.data(), positions, 1);
+  gather<E>(c, source, x.data());
   const auto kernel = kernels.thin[positions];
   parallel_for(c.groups * blocks, c.multiply_adds() > kThreadWork, [&](int64_t begin, int64_t end) {
     const Scratch<T> sums(positions * width);
@@ -80,7 +77,7 @@ void run(
 
 // Position of the result of tap k at position lo of grad_y: lo * phases - first - k * step. One of lo and k is always 0.
 template <class E>
-void run_by_channel(const Correlation& c, const KernelTable& table, View source, const E* w, MutableView out) {
+void run_stored(const Correlation& c, const KernelTable& table, View source, const E* w, MutableView out) {
   using T = SumOf<E>;
   const CopyKernels<E>& copy = copy_kernels<E>(table);
   const int64_t positions = c.n * c.source_length;
@@ -135,10 +132,14 @@ void run_by_channel(const Correlation& c, const KernelTable& table, View source,
 void correlate_thin(const CorrelationOperands& o) {
   with_element(o.dtype, [&](auto element) {
     using E = decltype(element);
-    if (lanes_are_stored_weights(o.c, sizeof(SumOf<E>)))
-      run_by_channel<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), o.out);
-    else
-      run<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), static_cast<const SumOf<E>*>(o.bias), o.out);
+    run<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), static_cast<const SumOf<E>*>(o.bias), o.out);
+  });
+}
+
+void thin_stored(const CorrelationOperands& o) {
+  with_element(o.dtype, [&](auto element) {
+    using E = decltype(element);
+    run_stored<E>(o.c, o.table, o.source, static_cast<const E*>(o.w), o.out);
   });
 }
 

@@ -70,6 +70,25 @@ struct DataFacts {
   int64_t source_row = 0;         // elements from one channel of the source to the next
 };
 
+// The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is for.
+enum class Way {
+  fft,
+  toom_cook,
+  channels,
+  thin_stored,
+  tap_rows,
+  thin,
+  few_positions,
+  innermost,
+  fir_rows,
+  correlate,
+};
+struct Choice {
+  Way way;
+  Correlation c;  // with the taps that it computes
+};
+Choice choose_way(const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
+
 // The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
 // packed all the same.
 struct DirectReads {

@@ -1,0 +1,23 @@
+#include "../fft/fft.h"
+#include "../toom_cook/toom_cook.h"
+#include "plan.h"
+
+namespace torch_conv1d::cpu {
+
+Choice choose_way(
+    const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  // The choice of Toom-Cook and thin is one of all taps, and so are they.
+  if (uses_fft(c, algorithm)) return {Way::fft, c};
+  if (uses_toom_cook(c, algorithm)) return {Way::toom_cook, c};
+  if (lanes_are_channels(c, sum_bytes, data)) return {Way::channels, c};
+  if (lanes_are_stored_weights(c, sum_bytes)) return {Way::thin_stored, c};
+  const Correlation met = c.with_met_taps();
+  if (taps_are_rows(met, algorithm)) return {Way::tap_rows, met};
+  if (lanes_are_rows(c, sum_bytes)) return {Way::thin, c};
+  if (has_few_positions(met.with_outside(), sum_bytes, data, machine)) return {Way::few_positions, met};
+  if (lanes_are_innermost_rows(met, sum_bytes, data, machine)) return {Way::innermost, met};
+  if (tiles_end_with_rows(c, sum_bytes, data, machine)) return {Way::fir_rows, c};
+  return {Way::correlate, met};
+}
+
+}  // namespace torch_conv1d::cpu

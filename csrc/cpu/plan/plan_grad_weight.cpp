@@ -30,6 +30,8 @@ constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
 constexpr int64_t kTransposedChannels = 64;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
+// Of so many parts, one block more or less is little.
+constexpr int64_t kManyParts = 8;
 
 }  // namespace
 
@@ -61,8 +63,13 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   const bool skips = p.kernel_size == 1 && p.stride > 1 && p.l_out > kSamplesTogether;
   r.together = outer && r.runs > 1 && has_short_rows(forward_correlation(p)) && !skips;
   const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
-  r.parts = std::clamp<int64_t>(
+  const int64_t most = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
+  // Equal parts, and an even number of them, if there are enough of these; otherwise many, or one for each block.
+  r.parts = most;
+  if (r.blocks > most)
+    while (r.parts > 1 && (r.blocks % r.parts || r.parts % 2)) --r.parts;
+  if (2 * r.parts < most && most >= kManyParts) r.parts = most;
   return r;
 }
 
@@ -171,11 +178,20 @@ GradWeightPlan plan_grad_weight(
     plan.co_held = one_block ? std::max<int64_t>(share / tile_bytes, 1) * tile : plan.co_block;
   }
 
-  const auto items = [&] {
-    return r.parts * ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
-           ceil_div(p.c_in_per_group(), plan.ci_block);
+  // Whether threads have equal shares of the items, one part after another: some parts have a block more than others.
+  const auto even = [&] {
+    const int64_t sums = ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
+                         ceil_div(p.c_in_per_group(), plan.ci_block);
+    const int64_t items = sums * r.parts, share = ceil_div(items, threads);
+    const auto blocks_before = [&](int64_t item) {
+      const int64_t part = item / sums, begin = part * r.blocks / r.parts, end = (part + 1) * r.blocks / r.parts;
+      return begin * sums + item % sums * (end - begin);
+    };
+    int64_t most = 0;
+    for (int64_t item = 0; item < items; item += share)
+      most = std::max(most, blocks_before(std::min(item + share, items)) - blocks_before(item));
+    return double(most * threads) <= kEvenShare * double(sums * r.blocks);
   };
-  const auto even = [&] { return shared_evenly(items(), threads); };
   // Items of other output channels pack x once more: less than transposing grad_y. Of transformed operands, sharing the fewer rows is.
   const int64_t least_co = dot ? 8 : 64;
   while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);

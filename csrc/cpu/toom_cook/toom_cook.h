@@ -81,6 +81,7 @@ struct ToomCookPlan : ToomCookForm {
   int64_t n_block, q_block, band_block;
   bool shared_weights;  // transformed once, for all items; otherwise by each item, those of a band at a time
 
+  int64_t column_blocks(int64_t n) const { return ceil_div(n, n_block) * ceil_div(tiles, q_block); }
   int64_t band_rows() const { return band_channels * band_phases; }
   int64_t bands() const { return ceil_div(rows / phases, band_channels) * ceil_div(phases, band_phases); }
   ToomCookBand band(int64_t index) const {

@@ -9,9 +9,9 @@ namespace torch_conv1d::cpu {
 namespace {
 
 // In products with direct sums: one at the points, where sums are stored in between; the transforms of an element of a row or a channel
-// at a point; those of a weight at a point. Fitted to layers of 64 to 512 channels, 3 to 9 taps and 40 to 4000 positions, on AVX-512,
+// at a point; those of a weight at a point, or what it takes to have one that is shared come from beyond the L2 cache. Fitted to layers of 64 to 512 channels, 3 to 9 taps and 40 to 4000 positions, on AVX-512,
 // which gains less than AVX2.
-constexpr double kProduct = 1.15, kTransform = 12, kWeight = 9;
+constexpr double kProduct = 1.15, kTransform = 12, kWeight = 9, kSharedWeight = 6;
 // The same of grad_weight, where direct sums are as far from the peak.
 constexpr double kSumProduct = 1, kSumWeight = 16;
 // Columns and positions fill vectors, at least those of AVX2.
@@ -44,6 +44,85 @@ bool has_form(const Correlation& c, Algorithm algorithm) {
   const int64_t stride = c.phases * c.source_stride;
   return algorithm != Algorithm::direct && c.taps > stride && (stride == 1 || std::abs(c.step) == 1) &&
          c.rows * c.phases > 1 && c.channels > 0;
+}
+
+int64_t weight_bytes(const Correlation& c, const ToomCookForm& form, int64_t sum_bytes) {
+  return c.groups * form.rows * form.points * form.channels * form.tap_groups * sum_bytes;
+}
+
+// How a call is cut into items.
+struct Cut {
+  bool shared;               // weights
+  bool whole_vectors;        // of columns, and what is left at the end of a row; otherwise equal parts
+  int64_t column_parts = 1;  // at least
+  int64_t row_parts = 1;
+};
+
+ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& machine, const Cut& cut) {
+  ToomCookPlan plan(c);
+  const int64_t n = std::max<int64_t>(c.n, 1), lanes = machine.lanes;
+  const int64_t unit_rows = std::min(machine.correlate_rows, plan.rows);
+  const int64_t tile = lanes * machine.correlate_vectors[unit_rows];
+
+  // The transformed source of a point meets all rows of a band, and stays in the L2 cache beside their weights and products. Items that
+  // share many weights have less room for it.
+  const int64_t column_bytes = plan.points * plan.channels * sum_bytes;
+  const int64_t shared_bytes = weight_bytes(c, plan, sum_bytes) / machine.threads;
+  const int64_t fitting =
+      (cut.shared ? std::min(plan.points * machine.l2_bytes / 8, kItemBytes - shared_bytes) : kItemBytes) /
+      column_bytes;
+  const int64_t unit = fitting > tile ? tile : lanes;
+  const int64_t columns = std::clamp(fitting / unit * unit, unit, kColumns / tile * tile);
+
+  // Parts of the samples, then of the tiles.
+  const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
+  const int64_t least_q_parts = ceil_div(plan.tiles, most);
+  const int64_t samples = least_q_parts > 1 ? 1 : std::clamp<int64_t>(columns / plan.sample_columns(plan.tiles), 1, n);
+  const int64_t n_parts = std::clamp(cut.column_parts / least_q_parts, ceil_div(n, samples), n);
+  const int64_t q_parts = std::max(least_q_parts, ceil_div(cut.column_parts, n_parts));
+  const int64_t vector = cut.whole_vectors ? lanes / std::gcd(lanes, plan.dilation) : 1;
+  const int64_t part = ceil_div(plan.tiles, q_parts) + plan.tap_groups - 1;
+  plan.n_block = ceil_div(n, n_parts);
+  plan.q_block = std::min(most, ceil_div(part, vector) * vector - plan.tap_groups + 1);
+  // Weights that meet one block of positions belong to its item.
+  plan.shared_weights = cut.shared && (plan.n_block < n || plan.q_block < plan.tiles);
+
+  // As many rows as there is room for, the fewer of them the more often passes the source: whole tiles of them.
+  const int64_t row_weights = plan.points * plan.channels * plan.tap_groups;
+  const int64_t band_rows =
+      (plan.shared_weights ? kProductBytes : kBandBytes) / sum_bytes /
+      (plan.points * plan.n_block * plan.sample_columns(plan.q_block) + (plan.shared_weights ? 0 : row_weights));
+  const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
+  plan.band_channels =
+      std::clamp<int64_t>(fitting_channels < step ? fitting_channels : fitting_channels / step * step, 1, c.rows);
+  plan.band_phases = fitting_channels > 0
+                         ? plan.phases
+                         : std::min(std::max(band_rows / unit_rows * unit_rows, unit_rows), plan.phases);
+  const int64_t channels = ceil_div(c.rows, cut.row_parts), bands = ceil_div(channels, plan.band_channels);
+  if (plan.band_channels >= step)
+    plan.band_channels = std::min(ceil_div(ceil_div(channels, bands), step) * step, c.rows);
+  plan.band_block = ceil_div(channels, plan.band_channels) * ceil_div(plan.phases, plan.band_phases);
+  return plan;
+}
+
+// What the first thread does, whose share is the largest, in products with direct sums.
+double cost(const Correlation& c, const ToomCookPlan& plan, const Machine& machine) {
+  const int64_t q_blocks = ceil_div(plan.tiles, plan.q_block);
+  const int64_t items = plan.column_blocks(c.n) * c.groups * ceil_div(plan.bands(), plan.band_block);
+  const int64_t of_first = ceil_div(items, machine.threads), last_blocks = of_first / q_blocks;
+  const double rows = std::min(double(plan.band_block * plan.band_rows()) / double(plan.rows), 1.0);
+  const double weights = double(weights_at_points(plan));
+  const auto item = [&](int64_t q_len) {
+    const int64_t columns = plan.n_block * plan.sample_columns(q_len);
+    const int64_t computed = ceil_div(columns, machine.lanes) * machine.lanes;
+    return double(computed) * kProduct * double(plan.products()) * rows +
+           double(columns) * kTransform * double(plan.points) * (double(plan.rows) * rows + double(plan.channels)) /
+               (double(c.rows) * double(c.channels)) +
+           (plan.shared_weights ? kSharedWeight : kWeight) * weights * rows;
+  };
+  return double(of_first - last_blocks) * item(plan.q_block) +
+         double(last_blocks) * item(plan.tiles - (q_blocks - 1) * plan.q_block) +
+         (plan.shared_weights ? kWeight * weights * double(c.groups) / double(machine.threads) : 0);
 }
 
 }  // namespace
@@ -94,62 +173,26 @@ ToomCookForm::ToomCookForm(const Correlation& c)
 }
 
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  ToomCookPlan plan(c);
-
-  // Few weights are transformed once; items that share many have less room for the source. More weights than that are transformed
-  // by every item, those of a band just before they are used, for as many columns as there is room for.
-  const int64_t row_weights = plan.points * plan.channels * plan.tap_groups;
-  const int64_t weight_bytes = c.groups * plan.rows * row_weights * sum_bytes / machine.threads;
-  plan.shared_weights = weight_bytes <= kSharedBytes;
-
-  // The transformed source of a point meets all rows of a band, and stays in the L2 cache beside their weights and products.
-  const int64_t unit_rows = std::min(machine.correlate_rows, plan.rows);
-  const int64_t tile = machine.lanes * machine.correlate_vectors[unit_rows];
-  const int64_t column_bytes = plan.points * plan.channels * sum_bytes;
-  const int64_t fitting = plan.shared_weights
-                              ? std::min(plan.points * machine.l2_bytes / 8, kItemBytes - weight_bytes) / column_bytes
-                              : kItemBytes / column_bytes;
-  const int64_t unit = fitting > tile ? tile : machine.lanes;
-  const int64_t columns = std::clamp(fitting / unit * unit, unit, kColumns / tile * tile);
-  // Equal parts: of the tiles, in whole vectors, or of the samples. Threads get equal shares of them, if need be in smaller parts.
-  const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
-  const int64_t least_parts = ceil_div(plan.tiles, most), rows_of_source = std::max<int64_t>(c.n * c.groups, 1);
-  int64_t parts = least_parts;
-  while (parts < 2 * least_parts && !shared_evenly(rows_of_source * parts, machine.threads)) ++parts;
-  if (!shared_evenly(rows_of_source * parts, machine.threads)) parts = least_parts;
-  const int64_t even = ceil_div(plan.tiles, parts) + plan.tap_groups - 1;
-  plan.q_block = machine.threads > 1
-                     ? ceil_div(plan.tiles, parts)
-                     : std::min(most, ceil_div(even, machine.lanes) * machine.lanes - plan.tap_groups + 1);
-  const int64_t samples =
-      plan.q_block < plan.tiles ? 1 : std::max<int64_t>(columns / plan.sample_columns(plan.tiles), 1);
-  const int64_t n = std::max<int64_t>(c.n, 1);
-  plan.n_block = ceil_div(n, ceil_div(n, samples));
-  // Weights that meet one block of positions belong to its item.
-  if (plan.n_block >= n && plan.q_block >= plan.tiles) plan.shared_weights = false;
-
-  // As many rows as there is room for, the fewer of them the more often passes the source: whole tiles of them.
-  const int64_t band_rows =
-      (plan.shared_weights ? kProductBytes : kBandBytes) / sum_bytes /
-      (plan.points * plan.n_block * plan.sample_columns(plan.q_block) + (plan.shared_weights ? 0 : row_weights));
-  const int64_t most_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
-  plan.band_channels =
-      std::clamp<int64_t>(most_channels < step ? most_channels : most_channels / step * step, 1, c.rows);
-  plan.band_phases =
-      most_channels > 0 ? plan.phases : std::min(std::max(band_rows / unit_rows * unit_rows, unit_rows), plan.phases);
-  plan.band_block = plan.bands();
-
-  const auto items = [&] {
-    return ceil_div(c.n, plan.n_block) * c.groups * ceil_div(plan.tiles, plan.q_block) *
-           ceil_div(plan.bands(), plan.band_block);
-  };
-  while (!shared_evenly(items(), machine.threads) && plan.n_block > 1) plan.n_block = ceil_div(plan.n_block, 2);
-  // Items of other rows transform the source once more.
-  while (!shared_evenly(items(), machine.threads) && plan.band_block > 1)
-    plan.band_block = ceil_div(plan.band_block, 2);
-  while (!shared_evenly(items(), machine.threads) && plan.band_channels > step)
-    plan.band_channels = ceil_div(ceil_div(plan.band_channels, 2), step) * step;
-  return plan;
+  // Few weights are transformed once. More than that are transformed by every item, those of a band just before they are used, for as
+  // many columns as there is room for; or are shared by several threads, which have room for them together.
+  const int64_t threads = machine.threads, bytes = weight_bytes(c, ToomCookForm(c), sum_bytes);
+  ToomCookPlan best = cut_into(c, sum_bytes, machine, {bytes <= kSharedBytes, true});
+  if (threads == 1) return best;
+  // As few items as there is room for, or more of them that are equal shares.
+  double least = cost(c, best, machine);
+  for (const bool shared : {false, true}) {
+    if (shared ? bytes > kSharedBytes * threads : bytes <= kSharedBytes) continue;
+    for (const bool whole_vectors : {true, false})
+      for (int64_t row_parts = 1; row_parts <= std::min(threads, c.rows); row_parts *= 2) {
+        const int64_t unit = threads / std::gcd(threads, c.groups * row_parts);
+        for (int64_t parts = 1, tried = 0; tried < 4; ++tried) {
+          const ToomCookPlan plan = cut_into(c, sum_bytes, machine, {shared, whole_vectors, parts, row_parts});
+          if (const double its = cost(c, plan, machine); its < least) best = plan, least = its;
+          parts = (plan.column_blocks(c.n) / unit + 1) * unit;
+        }
+      }
+  }
+  return best;
 }
 
 }  // namespace torch_conv1d::cpu

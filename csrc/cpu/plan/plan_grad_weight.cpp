@@ -1,5 +1,6 @@
 // How the sums of grad_weight are cut, and who computes which of them.
 #include <algorithm>
+#include <limits>
 
 #include "../../division.h"
 #include "../toom_cook/toom_cook.h"
@@ -26,12 +27,39 @@ constexpr int64_t kL1Bytes = 24 << 10;
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
 constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
+// The transforms of an element of a row at a point, in products.
+constexpr double kTransformedRow = 12;
 // Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they need be.
 constexpr int64_t kTransposedChannels = 64;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 // Of so many parts, one block more or less is little.
 constexpr int64_t kManyParts = 8;
+
+// `count` in so many equal parts, of whole units.
+int64_t part_of(int64_t count, int64_t parts, int64_t unit) {
+  return std::min(ceil_div(ceil_div(count, std::min(parts, count)), unit) * unit, count);
+}
+
+// What the thread with the most to do has to, in products of transformed operands, for each column of a block.
+double transformed_cost(const Conv1dProblem& p, const ToomCookForm& form, const GradWeightPlan& plan, int64_t threads) {
+  const ReductionPlan& r = plan.reduction;
+  const int64_t co_blocks = ceil_div(p.c_out_per_group(), plan.co_block);
+  const int64_t ci_blocks = ceil_div(p.c_in_per_group(), plan.ci_block);
+  const int64_t sums = p.groups * co_blocks * ci_blocks, share = ceil_div(sums * r.parts, threads);
+  double most = 0, of_thread = 0;
+  for (int64_t item = 0; item < sums * r.parts; ++item) {
+    if (item % share == 0) of_thread = 0;
+    const int64_t part = item / sums, blocks = (part + 1) * r.blocks / r.parts - part * r.blocks / r.parts;
+    const int64_t ci0 = item % ci_blocks * plan.ci_block, co0 = item / ci_blocks % co_blocks * plan.co_block;
+    const double ci = double(std::min(plan.ci_block, p.c_in_per_group() - ci0));
+    const double co = double(std::min(plan.co_block, p.c_out_per_group() - co0));
+    const double rows = ci * double(p.stride) + co;
+    of_thread += double(blocks) * (ci * co * double(form.products()) + kTransformedRow * rows * double(form.points));
+    most = std::max(most, of_thread);
+  }
+  return most;
+}
 
 }  // namespace
 
@@ -159,7 +187,21 @@ GradWeightPlan plan_grad_weight(
       else
         plan.co_block = ceil_div(ceil_div(p.c_out_per_group(), ++co_parts), tile) * tile;
     }
+    if (threads > 1) {
+      // The cut that the thread with the most to do finishes first: every item transforms what it reads.
+      const GradWeightPlan least = plan;
+      double soonest = std::numeric_limits<double>::infinity();
+      for (int64_t co_more = 0; co_more <= threads; ++co_more)
+        for (int64_t ci_more = 0; ci_more <= threads; ++ci_more) {
+          GradWeightPlan cut = least;
+          cut.co_block =
+              part_of(p.c_out_per_group(), ceil_div(p.c_out_per_group(), least.co_block) + co_more, machine.lanes);
+          cut.ci_block = part_of(p.c_in_per_group(), ceil_div(p.c_in_per_group(), least.ci_block) + ci_more, 1);
+          if (const double its = transformed_cost(p, form, cut, threads); its < soonest) plan = cut, soonest = its;
+        }
+    }
     plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
+    return plan;
   } else if (r.lanes == GradWeightLanes::weights) {
     plan.co_block = p.c_out_per_group();
     plan.ci_block = fit(x_bytes * r.runs / 2, p.c_in_per_group());
@@ -192,11 +234,9 @@ GradWeightPlan plan_grad_weight(
       most = std::max(most, blocks_before(std::min(item + share, items)) - blocks_before(item));
     return double(most * threads) <= kEvenShare * double(sums * r.blocks);
   };
-  // Items of other output channels pack x once more: less than transposing grad_y. Of transformed operands, sharing the fewer rows is.
+  // Items of other output channels pack x once more: less than transposing grad_y.
   const int64_t least_co = dot ? 8 : 64;
   while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!even() && transforms && plan.co_block > std::max(least_co, plan.ci_block * p.stride))
-    plan.co_block = ceil_div(plan.co_block, 2);
   while (!even() && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
     plan.co_block = ceil_div(plan.co_block, 2);
   while (!even() && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);

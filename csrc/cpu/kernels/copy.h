@@ -20,8 +20,9 @@ inline void convert_lanes(E* to, const float* from) {
   store_rounded<Bytes>(to, load<Floats>(from), load<Floats>(from + Bytes / 4));
 }
 
+// Meanwhile, what is `ahead` elements further on is fetched: conversion alone does not keep memory busy.
 template <int Bytes = VECTOR_BYTES, class To, class From>
-inline void copy_contiguous(To* to, const From* from, int64_t count) {
+inline void copy_contiguous(To* to, const From* from, int64_t count, int64_t ahead = 0) {
   constexpr int64_t kLanesAtOnce = Bytes / 2;
   if constexpr (sizeof(To) == sizeof(From)) {
     if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
@@ -29,10 +30,11 @@ inline void copy_contiguous(To* to, const From* from, int64_t count) {
     // The last vector ends where the elements do.
     for (int64_t i = 0; i < count; i += kLanesAtOnce) {
       const int64_t at = i + kLanesAtOnce <= count ? i : count - kLanesAtOnce;
+      __builtin_prefetch(from + at + ahead);
       convert_lanes<Bytes>(to + at, from + at);
     }
   } else if constexpr (Bytes > 16) {
-    copy_contiguous<Bytes / 2>(to, from, count);
+    copy_contiguous<Bytes / 2>(to, from, count, ahead);
   } else {
     for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[i]), to[i]);
   }
@@ -286,7 +288,8 @@ void copy_transposed(const CopyArgs<To, From>& a) {
 template <class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
-    for (int64_t r = 0; r < a.rows; ++r) copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
+    for (int64_t r = 0; r < a.rows; ++r)
+      copy_contiguous(a.to + r * a.to_row, a.from + r * a.from_row, a.columns, a.from_row);
   } else if (a.to_column == 1 && a.from_column == -1) {
     for (int64_t r = 0; r < a.rows; ++r) copy_reversed(a.to + r * a.to_row, a.from + r * a.from_row, a.columns);
   } else if (a.to_row == 1 && a.from_row == 1) {

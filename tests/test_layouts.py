@@ -90,8 +90,11 @@ MANY_WEIGHTS = (Problem.parse("n2_ci520_co300_l7_k4_s1_p1_d1_g1"),)
 # More than an L2 cache of 2 MiB holds, fetched ahead; phases of the gradient without a tap.
 FROM_MEMORY = (Problem.parse("n8_ci64_co64_l1100_k2_s3_p1_d1_g64"),)
 
+# Rows of more than one item, whose ends a padding mode folds when all of them are there.
+LONG_FOLDED = (Problem.parse("n1_ci70_co40_l3000_k3_s2_p3x2_d1_g1_reflect"),)
 
-@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS + FROM_MEMORY, ids=str)
+
+@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS + FROM_MEMORY + LONG_FOLDED, ids=str)
 def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     expected = run(problem, o)

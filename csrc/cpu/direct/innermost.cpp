@@ -5,6 +5,7 @@
 //   for every item (sample, groups, positions, row tiles), in parallel:
 //     copy the positions that are read, [position][channel]: padding and dtype end here
 //     for each row tile, for each phase: tiles of (positions x vectors of rows), each the whole sum in registers
+//   fold back what a padding mode repeats: of whole rows at once, of longer ones when all are there (folded_ends.h)
 //
 // The chains are those of correlate, and so are the bits.
 #include "../drivers.h"
@@ -14,6 +15,7 @@
 
 #include "../../division.h"
 #include "../dispatch.h"
+#include "../packing/folded_ends.h"
 #include "../packing/packed_weights.h"
 #include "../packing/positions.h"
 #include "../parallel.h"
@@ -28,19 +30,22 @@ class InnermostCall {
   using T = SumOf<E>;
 
  public:
-  InnermostCall(
-      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
-      : kernels_(arithmetic_kernels<E>(table)),
-        copy_(copy_kernels<E>(table)),
-        c_(c),
-        source_(source),
-        out_(out),
-        plan_(plan_innermost(c, sizeof(T), machine_with(kernels_))),
-        joined_(size_t(c.phases), 1),
-        packed_(c_, plan_, joined_, copy_, copy_kernels<T>(table), static_cast<const E*>(w)),
-        init_(bias ? c.groups * c.rows + kernels_.lanes : 0),
-        inits_(bias ? init_.data() : nullptr) {
-    if (bias) std::copy_n(static_cast<const T*>(bias), c.groups * c.rows, init_.data());
+  explicit InnermostCall(const CorrelationOperands& o)
+      : kernels_(arithmetic_kernels<E>(o.table)),
+        copy_(copy_kernels<E>(o.table)),
+        result_(o.c),
+        c_(o.c.with_outside()),
+        lead_(o.c.lead()),
+        source_(o.source),
+        out_(o.out),
+        plan_(plan_innermost(c_, sizeof(T), machine_with(kernels_))),
+        folds_rows_(o.c.folds() && plan_.q_block >= c_.q_total()),
+        folded_(o.c, folds_rows_),
+        joined_(size_t(c_.phases), 1),
+        packed_(c_, plan_, joined_, copy_, copy_kernels<T>(o.table), static_cast<const E*>(o.w)),
+        init_(o.bias ? c_.groups * c_.rows + kernels_.lanes : 0),
+        inits_(o.bias ? init_.data() : nullptr) {
+    if (o.bias) std::copy_n(static_cast<const T*>(o.bias), c_.groups * c_.rows, init_.data());
   }
 
   void run() {
@@ -48,6 +53,7 @@ class InnermostCall {
       packed_.pack(part);
       run_items(part);
     });
+    folded_.fold(copy_, out_, plan_.worth_threads);
   }
 
  private:
@@ -66,46 +72,49 @@ class InnermostCall {
     std::vector<int64_t> offset(plan_.layout.tap_offset);
     for (int64_t& o : offset) o = (o - c_.first_offset()) * x_row;
 
-    const Scratch<T> result(q_len * plan_.tile_rows());
+    // Positions of the result, the first and the last of them, which may be outside.
+    const int64_t begin = q0 * c_.phases, end = std::min(begin + q_len * c_.phases, c_.out_length);
+    const bool keeps = folded_.take(begin - lead_, end - lead_);
+    const Scratch<T> result((end - begin) * plan_.tile_rows());
     for (int64_t g = 0; g < block.groups; ++g)
-      for (int64_t tile = block.tile0; tile < block.tile0 + block.tiles; ++tile)
-        for (int64_t phase = 0; phase < c_.phases; ++phase) {
-          const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-          const int64_t row = (block.group0 + g) * c_.rows + row0, tap0 = plan_.layout.phase_begin[phase];
-          const int64_t position = q0 * c_.phases + phase;
-          InnermostArgs<T> args;
-          args.x = panel.data() + g * c_.channels;
-          args.x_step = c_.source_stride * x_row;
-          args.offset = offset.data() + tap0;
-          args.w = packed_.of(row, rows, tap0).data;
-          args.channels = c_.channels;
-          args.taps = plan_.layout.phase_taps(phase);
-          args.w_tap = rows;
-          args.w_channel = args.taps * rows;
-          args.init = inits_ ? inits_ + row : nullptr;
-          compute(
-              args, std::min(q_len, ceil_div(c_.out_length - position, c_.phases)), rows,
-              static_cast<E*>(out_.data) + n * out_.stride_n + row + position * out_.stride_l,
-              c_.phases * out_.stride_l, result);
-        }
-  }
-
-  // `rows` neighbours at each of `positions` positions, which are out_step apart.
-  void compute(
-      InnermostArgs<T> args, int64_t positions, int64_t rows, E* out, int64_t out_step, const Scratch<T>& result)
-      const {
-    const int64_t vectors = ceil_div(rows, kernels_.lanes);
-    if constexpr (std::is_same_v<E, T>)
-      if (rows == vectors * kernels_.lanes) {
-        args.out = out;
-        args.out_row = out_step;
-        compute_tiles(args, positions, vectors);
-        return;
+      for (int64_t tile = block.tile0; tile < block.tile0 + block.tiles; ++tile) {
+        const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
+        const int64_t row = (block.group0 + g) * c_.rows + row0,
+                      width = ceil_div(rows, kernels_.lanes) * kernels_.lanes;
+        E* const out = static_cast<E*>(out_.data) + n * out_.stride_n + row;
+        const auto compute = [&](T* to, int64_t to_row) {
+          for (int64_t phase = 0; phase < c_.phases; ++phase) {
+            const int64_t tap0 = plan_.layout.phase_begin[phase];
+            InnermostArgs<T> args;
+            args.x = panel.data() + g * c_.channels;
+            args.x_step = c_.source_stride * x_row;
+            args.offset = offset.data() + tap0;
+            args.w = packed_.of(row, rows, tap0).data;
+            args.channels = c_.channels;
+            args.taps = plan_.layout.phase_taps(phase);
+            args.w_tap = rows;
+            args.w_channel = args.taps * rows;
+            args.init = inits_ ? inits_ + row : nullptr;
+            args.out = to + phase * to_row;
+            args.out_row = c_.phases * to_row;
+            compute_tiles(args, ceil_div(end - begin - phase, c_.phases), width / kernels_.lanes);
+          }
+        };
+        if constexpr (std::is_same_v<E, T>)
+          if (rows == width && !keeps && !folds_rows_) {
+            compute(out + (begin - lead_) * out_.stride_l, out_.stride_l);
+            continue;
+          }
+        compute(result.data(), width);
+        if (folds_rows_) fold_outside(result_, result.data() + lead_ * width, width);
+        if (keeps)
+          for (int64_t r = 0; r < rows; ++r)
+            folded_.keep(n, row + r, begin - lead_, 1, result.data() + r, width, end - begin);
+        const int64_t first = std::clamp(lead_, begin, end), last = std::clamp(lead_ + result_.out_length, first, end);
+        copy_.out(
+            {out + (first - lead_) * out_.stride_l, out_.stride_l, 1, result.data() + (first - begin) * width, width, 1,
+             last - first, rows});
       }
-    args.out = result.data();
-    args.out_row = vectors * kernels_.lanes;
-    compute_tiles(args, positions, vectors);
-    if (positions > 0) copy_.out({out, out_step, 1, result.data(), args.out_row, 1, positions, rows});
   }
 
   // Tiles whose heights differ by one.
@@ -122,10 +131,15 @@ class InnermostCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
-  const Correlation& c_;
+  // result_ with what a padding mode folds back: position p of the result is lead_ + p of these.
+  const Correlation& result_;
+  const Correlation c_;
+  const int64_t lead_;
   const View source_;
   const MutableView out_;
   const CorrelationPlan plan_;
+  const bool folds_rows_;  // an item has all of a row
+  const FoldedEnds<E> folded_;
   const std::vector<int64_t> joined_;
   PackedWeights<E> packed_;
   const Scratch<T> init_;  // with room for the lanes beyond the last row
@@ -135,9 +149,7 @@ class InnermostCall {
 }  // namespace
 
 void correlate_innermost(const CorrelationOperands& o) {
-  with_element(o.dtype, [&](auto element) {
-    InnermostCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run();
-  });
+  with_element(o.dtype, [&](auto element) { InnermostCall<decltype(element)>(o).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

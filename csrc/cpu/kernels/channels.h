@@ -31,7 +31,9 @@ void channels(const ChannelsArgs<T>& a) {
     const T* const* source = a.source + first * a.source_step;
     if (a.from_memory && a.taps > 0) {
       constexpr int64_t kLine = 64 / int64_t(sizeof(T));
-      const T* const* newest = source + a.offset[a.taps - 1];
+      // Offsets rise with the taps in forward and fall in grad_input.
+      const int64_t first_tap = a.offset[0], last_tap = a.offset[a.taps - 1];
+      const T* const* newest = source + (first_tap > last_tap ? first_tap : last_tap);
       UNROLL for (int i = 0; i < kPositions; ++i) {
         UNROLL for (int64_t j = 0; j < Vectors * kLanes<T>; j += kLine) {
           __builtin_prefetch(newest[i * a.source_step] + a.channel + kRowAhead<T> + j);

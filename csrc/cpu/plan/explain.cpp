@@ -86,7 +86,7 @@ Words explain_few_positions(const Correlation& c, int64_t sum_bytes, const Machi
 }
 
 Words explain_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  const CorrelationPlan plan = plan_innermost(c, sum_bytes, machine);
+  const CorrelationPlan plan = plan_innermost(c.with_outside(), sum_bytes, machine);
   return {
       "innermost", text(plan.tile_rows(), " channels"),
       text(

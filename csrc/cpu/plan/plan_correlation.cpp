@@ -245,7 +245,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
 }
 
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 && !c.folds() &&
+  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 &&
          innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;
 }
 

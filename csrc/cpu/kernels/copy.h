@@ -248,23 +248,46 @@ inline void copy_transposed_block(
     transpose(to, to_column, from, from_row, rows, columns);
 }
 
+// Whole lines of `count` elements in each of some rows, unless these follow each other, as the hardware sees; Writes: to be written.
+template <int Writes, class T>
+inline void fetch_lines(const T* first, int64_t row, int64_t rows, int64_t count) {
+  constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+  if (row == count) return;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t i = 0; i + kLine <= count; i += kLine) __builtin_prefetch(first + r * row + i, Writes, 2);
+}
+
+// Which side of a copy is a tensor, maybe in memory; the other one is in the caches.
+enum class TensorSide { from, to };
+
 // Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
 // there anyway. Narrow types are converted on the way, in blocks of a size that the stack holds; a side that is so narrow
-// that its lines follow each other in memory is converted as one.
-template <class To, class From>
+// that its lines follow each other in memory is converted as one. The lines of a tensor come from as many places as a block has
+// rows, more than the hardware follows: all blocks along some rows come first, and each fetches what the one beyond those rows wants.
+template <TensorSide Side, class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
   constexpr int64_t kBlock = 32, kElements = 2 * kBlock * kBlock;
   constexpr bool kConverts = sizeof(To) != sizeof(From);
   const bool dense_from = a.from_row == a.columns, dense_to = a.to_column == a.rows;
-  int64_t most_rows = a.columns > kBlock ? kBlock : a.rows, most_columns = a.rows > kBlock ? kBlock : a.columns;
+  constexpr bool kReads = Side == TensorSide::from;
+  const bool cut_from = a.columns > kBlock || (kReads && !dense_from && a.columns >= 64 / int64_t(sizeof(From)));
+  const bool cut_to = a.rows > kBlock || (!kReads && !dense_to && a.rows >= 64 / int64_t(sizeof(To)));
+  int64_t most_rows = cut_from ? kBlock : a.rows, most_columns = cut_to ? kBlock : a.columns;
   if (kConverts && most_columns <= kBlock && most_rows > kBlock) most_rows = kElements / most_columns;
   if (kConverts && most_rows <= kBlock && most_columns > kBlock) most_columns = kElements / most_rows;
-  for (int64_t c0 = 0; c0 < a.columns; c0 += most_columns)
-    for (int64_t r0 = 0; r0 < a.rows; r0 += most_rows) {
+  const int64_t outer = kReads ? a.rows : a.columns, inner = kReads ? a.columns : a.rows;
+  const int64_t most_outer = kReads ? most_rows : most_columns, most_inner = kReads ? most_columns : most_rows;
+  for (int64_t o = 0; o < outer; o += most_outer)
+    for (int64_t i = 0; i < inner; i += most_inner) {
+      const int64_t r0 = kReads ? o : i, c0 = kReads ? i : o;
       const int64_t rows = a.rows - r0 < most_rows ? a.rows - r0 : most_rows;
       const int64_t columns = a.columns - c0 < most_columns ? a.columns - c0 : most_columns;
       To* to = a.to + c0 * a.to_column + r0;
       const From* from = a.from + r0 * a.from_row + c0;
+      if constexpr (kReads)
+        fetch_lines<0>(from + most_rows * a.from_row, a.from_row, rows, columns);
+      else
+        fetch_lines<1>(to + most_columns * a.to_column, a.to_column, columns, rows);
       if constexpr (!kConverts) {
         copy_transposed_block(to, a.to_column, from, a.from_row, rows, columns);
       } else if constexpr (sizeof(From) < sizeof(To)) {
@@ -285,7 +308,7 @@ void copy_transposed(const CopyArgs<To, From>& a) {
     }
 }
 
-template <class To, class From>
+template <TensorSide Side, class To, class From>
 void copy(const CopyArgs<To, From>& a) {
   if (a.to_column == 1 && a.from_column == 1) {
     for (int64_t r = 0; r < a.rows; ++r)
@@ -295,9 +318,10 @@ void copy(const CopyArgs<To, From>& a) {
   } else if (a.to_row == 1 && a.from_row == 1) {
     for (int64_t c = 0; c < a.columns; ++c) copy_contiguous(a.to + c * a.to_column, a.from + c * a.from_column, a.rows);
   } else if (a.to_row == 1 && a.from_column == 1) {
-    copy_transposed(a);
+    copy_transposed<Side>(a);
   } else if (a.to_column == 1 && a.from_row == 1) {
-    copy_transposed<To, From>({a.to, a.to_column, a.to_row, a.from, a.from_column, a.from_row, a.columns, a.rows});
+    copy_transposed<Side, To, From>(
+        {a.to, a.to_column, a.to_row, a.from, a.from_column, a.from_row, a.columns, a.rows});
   } else {
     for (int64_t r = 0; r < a.rows; ++r) {
       To* to = a.to + r * a.to_row;

@@ -142,7 +142,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
 
 template <class E>
 constexpr CopyKernels<E> copies() {
-  return {&copy<SumOf<E>, E>, &copy<E, SumOf<E>>};
+  return {&copy<TensorSide::from, SumOf<E>, E>, &copy<TensorSide::to, E, SumOf<E>>};
 }
 
 template <class E, int Vectors, int Units = 1>

@@ -84,6 +84,8 @@ class FirRowsCall {
                 : std::vector<int64_t>(1, 1)),
         cuts_(cuts()),
         layout_(c_, longest_span(), kernels_.lanes),
+        order_(c_.phases > 1 && !doubled_ ? weight_order() : std::vector<int64_t>()),
+        unit_step_(c_.unit_step()),
         by_sums_(c_.phases > 1 || o.c.folds()),
         sum_row_(by_sums_ ? layout_.padded(longest_cut()) : 0),
         converted_(std::is_same_v<E, T> ? 0 : c_.groups * c_.w_group),
@@ -206,12 +208,12 @@ class FirRowsCall {
     args.next_row = source_.stride_c * int64_t(sizeof(E));
     args.out_row = sum_row_;
     if (c_.phases > 1) {
-      order_weights(args.w, sums.weights.data());
+      for (size_t i = 0; i < order_.size(); ++i) sums.weights[int64_t(i)] = args.w[order_[i]];
       args.w = sums.weights.data();
     }
     for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)]) {
       const int64_t joined = joined_[size_t(phase)], tap0 = layout_.phase_begin[size_t(phase)];
-      const auto* const tiles = joined > 1 ? kernels_.correlate[joined] : kernels_.fir[c_.unit_step() + 1];
+      const auto* const tiles = joined > 1 ? kernels_.correlate[joined] : kernels_.fir[unit_step_ + 1];
       args.taps = layout_.phase_taps(phase);
       for (const Run& run : cut.runs) {
         read(run, cut, panels, span_size, source, tap0, args);
@@ -246,13 +248,16 @@ class FirRowsCall {
     }
   }
 
-  // By phase, those that are joined next to each other: [phases][channel][tap][phase].
-  void order_weights(const T* w, T* to) const {
+  // Where the weights of a group are, in the order in which tiles read them: by phase, those that are joined next to each other,
+  // [phases][channel][tap][phase].
+  std::vector<int64_t> weight_order() const {
+    std::vector<int64_t> order;
     for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)])
       for (int64_t channel = 0; channel < c_.channels; ++channel)
         for (int64_t t = 0; t < layout_.phase_taps(phase); ++t)
           for (int64_t p = phase; p < phase + joined_[size_t(phase)]; ++p)
-            *to++ = w[channel * c_.w_channel + layout_.tap_order[size_t(layout_.phase_begin[size_t(p)] + t)]];
+            order.push_back(channel * c_.w_channel + layout_.tap_order[size_t(layout_.phase_begin[size_t(p)] + t)]);
+    return order;
   }
 
   void write(const RowCut& cut, const RowSums& sums, E* out) const {
@@ -289,6 +294,8 @@ class FirRowsCall {
   const std::vector<int64_t> joined_;
   const std::vector<RowCut> cuts_;
   const PanelLayout layout_;
+  const std::vector<int64_t> order_;
+  const int64_t unit_step_;
   const bool by_sums_;          // instead of in place
   const int64_t sum_row_;       // from the sums of a phase to those of the next
   const Scratch<T> converted_;  // the weights as sums, if they are not

@@ -9,7 +9,7 @@ Choice choose_way(
   // The choice of Toom-Cook and thin is one of all taps, and so are they.
   if (uses_fft(c, algorithm)) return {Way::fft, c};
   if (uses_toom_cook(c, algorithm)) return {Way::toom_cook, c};
-  if (lanes_are_channels(c, sum_bytes, data)) return {Way::channels, c};
+  if (filters_channels(c, sum_bytes, data)) return {Way::channels, c};
   if (lanes_are_stored_weights(c, sum_bytes)) return {Way::thin_stored, c};
   const Correlation met = c.with_met_taps();
   if (taps_are_rows(met, algorithm)) return {Way::tap_rows, met};

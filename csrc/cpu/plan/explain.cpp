@@ -55,7 +55,7 @@ Words explain_channels(const Correlation& c, int64_t sum_bytes, DataFacts data, 
       "channels", text(machine.channel_vectors * machine.lanes, " channels"),
       text("channels ", plan.channel_block, ", positions ", plan.q_block * c.phases),
       text(
-          "a depthwise layer whose ", data.channels_innermost ? "channels are innermost" : "rows do not fill a vector",
+          "a depthwise layer whose ", data.channels_innermost ? "channels are innermost" : "rows are short",
           ", so lanes are channels")};
 }
 

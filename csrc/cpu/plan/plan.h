@@ -208,7 +208,8 @@ struct ChannelsPlan {
 // whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
 // `copies`: of an item, source or result are copied.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
-// The same of grad_weight, which has no result to transpose.
+// The same of forward and grad_input, whose sums do not depend on it, for short rows; and of grad_weight, which has no result to transpose.
+bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine);
 

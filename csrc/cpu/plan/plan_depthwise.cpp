@@ -14,6 +14,11 @@ constexpr int64_t kChannelSpan = 2048;
 // With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
 constexpr int64_t kChannelTaps = 32;
 
+// Rows of fewer bytes of sums than this, as long as fewer samples than fill half of a cache line stand side by side, are transposed: lanes are
+// idle otherwise, or every row has an end to pack. So are those of a stride, whose phases are another copy, of any number of samples; of a few,
+// up to twice as long.
+constexpr int64_t kTransposedRow = 256, kFewSamples = 8;
+
 // Up to so many bytes of sums a row of grad_y, transposing a row and what it meets takes less time than packing its ends and loading, storing
 // and adding up 64 bytes of sums for each tap; less where several taps share a load.
 constexpr int64_t kSummedRow = 1024, kSummedFirRow = 768;
@@ -61,6 +66,19 @@ bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data)
   const bool short_rows = c.q_total() < lanes && !c.folds();
   return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
          (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
+}
+
+bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
+  if (lanes_are_channels(c, sum_bytes, data)) return true;
+  const int64_t lanes = 64 / sum_bytes, row_bytes = c.q_total() * sum_bytes;
+  // A sixth of the lanes may be idle.
+  const bool full = c.groups >= lanes && 5 * (ceil_div(c.groups, lanes) * lanes) <= 6 * c.groups;
+  if (c.rows > 1 || c.channels > 1 || c.folds() || !full || c.last_offset() - c.first_offset() >= kChannelSpan)
+    return false;
+  const bool few = c.n < kFewSamples;
+  if (c.source_stride > 1) return row_bytes < (few ? 2 : 1) * kTransposedRow;
+  // Phases are written an element at a time, which costs more than idle lanes of samples side by side alone.
+  return few && row_bytes * (c.n < kFewSamplesTogether ? c.phases : 1) < kTransposedRow;
 }
 
 bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {

@@ -138,6 +138,8 @@ FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, con
 // Whether taps are rows (tap_rows.cpp): those of a single row of many channels, and of a few in grad_input if more of a row is padding than
 // that costs. Sums depend on it, so it depends on the problem alone, and for several rows, where the length counts, it is not direct.
 bool taps_are_rows(const Correlation& c, Algorithm algorithm);
+// The same, with fewer products than Toom-Cook's filtering has: most of a row is padding.
+bool taps_are_fewer_products(const Correlation& c, Algorithm algorithm);
 
 // Taps that share their loads: tile.taps of them. They read what is `begin` positions from those of the result, and `extra` more than
 // one tap does.

@@ -2,6 +2,7 @@
 #include <cstdlib>
 
 #include "../../division.h"
+#include "../toom_cook/toom_cook.h"
 #include "block_sizes.h"
 
 namespace torch_conv1d::cpu {
@@ -34,6 +35,13 @@ bool taps_are_rows(const Correlation& c, Algorithm algorithm) {
       c.rows * c.channels * c.taps * int64_t(sizeof(float)) > 2 * kL1Panel ? kDistantWeight : kPackedWeight;
   return source * (kTapProduct + kTileProduct / taps) + kTapSum * positions / channels <
          positions * (1 + kRowLoads / rows) + kLongTile / rows + weight;
+}
+
+bool taps_are_fewer_products(const Correlation& c, Algorithm algorithm) {
+  if (c.rows == 1 || !taps_are_rows(c, algorithm)) return false;
+  const ToomCookForm form(c);
+  return double(c.source_length) * (kTapProduct * double(c.taps) + kTileProduct) <
+         double(form.sample_columns(form.tiles) * form.products());
 }
 
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {

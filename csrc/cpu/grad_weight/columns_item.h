@@ -32,7 +32,8 @@ class ColumnsItem {
         g_(b_.groups * b_.co_count * positions_),
         j_block_(std::min(call.plan.j_block, ceil_div(weights_, call.kernels.lanes) * call.kernels.lanes)),
         column_row_(j_block_ + PanelLayout::kAlignment),
-        columns_((positions_ + call.kernels.lanes) * column_row_) {
+        columns_((positions_ + call.kernels.lanes) * column_row_),
+        tile_(call.exchanged ? call.kernels.correlate_rows * j_block_ : 0) {
     offsets_.resize(size_t(weights_ + call.kernels.lanes));  // columns come in whole vectors
   }
 
@@ -113,15 +114,20 @@ class ColumnsItem {
       args.channels = positions_;
       args.taps = 1;
       args.init = nullptr;
-      args.out_type = kDType<E>;
-      args.out_row = call_.weights;
-      compute_tile(
-          rows, count, args,
-          call_.grad_w + channel(first_row(chunk) + row) * call_.weights + b_.ci0 * call_.c.taps + j);
+      const int64_t co = channel(first_row(chunk) + row), at = b_.ci0 * call_.c.taps + j;
+      if (call_.exchanged) {
+        compute_tile(rows, count, args, tile_.data(), j_block_);
+        call_.write_weights(b_.part, co, at, tile_.data(), j_block_, 1, rows, count);
+      } else {
+        compute_tile(rows, count, args, call_.grad_w + co * call_.weights + at, call_.weights);
+      }
     }
   }
 
-  void compute_tile(int64_t rows, int64_t count, CorrelateArgs<T>& args, E* out) const {
+  template <class Out>
+  void compute_tile(int64_t rows, int64_t count, CorrelateArgs<T>& args, Out* out, int64_t out_row) const {
+    args.out_type = kDType<Out>;
+    args.out_row = out_row;
     const auto& kernels = call_.kernels;
     for (int64_t left = count / kernels.lanes; left;) {
       const int64_t parts = ceil_div(left, kernels.correlate_vectors[rows]), vectors = ceil_div(left, parts);
@@ -134,12 +140,12 @@ class ColumnsItem {
     }
     // A last vector that is not whole would reach into the next row.
     if (const int64_t rest = count % kernels.lanes) {
-      alignas(64) E edge[ArithmeticKernels<T>::kMaxRows * kDotLanes<T>];
+      alignas(64) Out edge[ArithmeticKernels<T>::kMaxRows * kDotLanes<T>];
       args.tiles = 1;
       args.out = edge;
       args.out_row = kernels.lanes;
       kernels.correlate[rows][1](args);
-      for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * kernels.lanes, rest, out + r * call_.weights);
+      for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * kernels.lanes, rest, out + r * out_row);
     }
   }
 
@@ -154,6 +160,7 @@ class ColumnsItem {
   const Scratch<T> gathered_, g_;
   const int64_t j_block_, column_row_;
   const Scratch<T> columns_;
+  const Scratch<T> tile_;  // of results that are written in another order
 };
 
 }  // namespace torch_conv1d::cpu

@@ -55,16 +55,21 @@ void run(const GradWeightCall<E>& call) {
     }
   });
   if (call.one_part) return;
-  // Adds elements [begin, end) of all parts in order and converts them.
-  const auto add_parts = [&](auto* sums, int64_t part_size, int64_t begin, int64_t end, E* to) {
+  // Adds elements [begin, end) of all parts in order.
+  const auto add_parts = [&](auto* sums, int64_t part_size, int64_t begin, int64_t end) {
     for (int64_t part = 1; part < parts; ++part)
       for (int64_t i = begin; i < end; ++i) sums[i] += sums[part * part_size + i];
-    call.copy.out({to + begin, 0, 1, sums + begin, 0, 1, 1, end - begin});
+    return sums + begin;
   };
   const int64_t c_out = call.p.c_out, weights = call.weights;
   parallel_for(c_out, plan.worth_threads, [&](int64_t begin, int64_t end) {
-    if (call.grad_w) add_parts(call.w_parts.data(), c_out * weights, begin * weights, end * weights, call.grad_w);
-    if (call.grad_b) add_parts(call.b_parts.data(), c_out, begin, end, call.grad_b);
+    if (call.grad_w)
+      call.place_weights(
+          begin, 0, add_parts(call.w_parts.data(), c_out * weights, begin * weights, end * weights), weights, 1,
+          end - begin, weights);
+    if (call.grad_b)
+      call.copy.out(
+          {call.grad_b + begin, 0, 1, add_parts(call.b_parts.data(), c_out, begin, end), 0, 1, 1, end - begin});
   });
 }
 
@@ -81,7 +86,13 @@ void sum_grad_weight(
     void* grad_b) {
   if (p.c_out == 0 || (!grad_w && !grad_b)) return;
   with_element(dtype, [&](auto element) {
-    run(GradWeightCall<decltype(element)>(p, algorithm, table, grad_y, x, grad_w, grad_b));
+    using E = decltype(element);
+    using Call = GradWeightCall<E>;
+    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(grad_y, x)))
+      return run(Call(p, algorithm, table, grad_y, x, grad_w, grad_b));
+    const Conv1dProblem exchanged = exchanged_problem(p);
+    run(Call(exchanged, algorithm, table, x, grad_y, grad_w, nullptr, true));
+    if (grad_b) run(Call(p, algorithm, table, grad_y, x, nullptr, grad_b));
   });
 }
 

@@ -14,6 +14,13 @@ template <class E>
 struct GradWeightCall {
   using T = SumOf<E>;
 
+  static DataFacts facts(View grad_y, View x) {
+    return {
+        .unit_stride = grad_y.stride_l == 1 && x.stride_l == 1,
+        .narrowness = kNarrowness<E>,
+        .channels_innermost = grad_y.stride_c == 1 && x.stride_c == 1};
+  }
+
   GradWeightCall(
       const Conv1dProblem& problem,
       Algorithm algorithm,
@@ -21,7 +28,8 @@ struct GradWeightCall {
       View g,
       View source,
       void* w,
-      void* b)
+      void* b,
+      bool exchanges = false)
       : table(kernel_table),
         p(problem),
         c(forward_correlation(p)),
@@ -32,16 +40,10 @@ struct GradWeightCall {
         x(source),
         grad_w(static_cast<E*>(w)),
         grad_b(static_cast<E*>(b)),
-        plan(plan_grad_weight(
-            p,
-            algorithm,
-            sizeof(T),
-            {.unit_stride = g.stride_l == 1 && x.stride_l == 1,
-             .narrowness = kNarrowness<E>,
-             .channels_innermost = g.stride_c == 1 && x.stride_c == 1},
-            machine_with(kernels))),
+        plan(plan_grad_weight(p, algorithm, sizeof(T), facts(g, source), machine_with(kernels))),
         layout(c, plan.panel_length, kDotLanes<T>, plan.reduction.together ? plan.reduction.runs : 1),
         weights(grad_w ? c.channels * c.taps : 0),
+        exchanged(exchanges),
         one_part(plan.reduction.parts == 1),
         w_parts(one_part ? 0 : plan.reduction.parts * p.c_out * weights),
         b_parts(one_part ? 0 : plan.reduction.parts * p.c_out) {}
@@ -57,12 +59,28 @@ struct GradWeightCall {
       int64_t from_column,
       int64_t rows,
       int64_t columns) const {
-    const int64_t at = co * weights + j;
-    if (one_part)
-      copy.out({grad_w + at, weights, 1, from, from_row, from_column, rows, columns});
-    else
-      copy_sums.in(
-          {w_parts.data() + part * p.c_out * weights + at, weights, 1, from, from_row, from_column, rows, columns});
+    if (one_part) return place_weights(co, j, from, from_row, from_column, rows, columns);
+    const int64_t at = (part * p.c_out + co) * weights + j;
+    copy_sums.in({w_parts.data() + at, weights, 1, from, from_row, from_column, rows, columns});
+  }
+  // The same to the result. Of exchanged operands, row r of a group, channel c and tap k are its channel r, row c and tap taps - 1 - k.
+  void place_weights(
+      int64_t co, int64_t j, const T* from, int64_t from_row, int64_t from_column, int64_t rows, int64_t columns)
+      const {
+    if (!exchanged)
+      return copy.out({grad_w + co * weights + j, weights, 1, from, from_row, from_column, rows, columns});
+    for (int64_t done = 0, count; done < rows; done += count) {
+      const int64_t group = (co + done) / c.rows, row = (co + done) % c.rows;
+      count = std::min(rows - done, c.rows - row);
+      E* const to = grad_w + group * c.rows * weights;
+      for (int64_t i = 0; i < std::min(c.taps, columns); ++i) {
+        const int64_t channel = (j + i) / c.taps, tap = (j + i) % c.taps;
+        copy.out(
+            {to + (channel * c.rows + row) * c.taps + c.taps - 1 - tap, c.taps, c.rows * c.taps,
+             from + done * from_row + i * from_column, from_row, c.taps * from_column, count,
+             ceil_div(columns - i, c.taps)});
+      }
+    }
   }
   void write_bias(int64_t part, int64_t co, const T* from, int64_t from_row, int64_t rows) const {
     if (one_part)
@@ -83,6 +101,7 @@ struct GradWeightCall {
   const GradWeightPlan plan;
   const PanelLayout layout;
   const int64_t weights;  // of one output channel
+  const bool exchanged;   // x and grad_y have changed places (exchanged_problem)
   const bool one_part;
   const Scratch<T> w_parts;  // [part][co][weight]
   const Scratch<T> b_parts;  // [part][co]

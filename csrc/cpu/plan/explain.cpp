@@ -170,7 +170,9 @@ Words explain_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   const Correlation c = forward_correlation(p);
   if (uses_fft(c, algorithm)) return explain_fft(c);
-  const GradWeightPlan plan = plan_grad_weight(p, algorithm, sum_bytes, data, machine);
+  const bool exchanges = exchanges_operands(p, algorithm, sum_bytes, data);
+  const Conv1dProblem summed = exchanges ? exchanged_problem(p) : p;
+  const GradWeightPlan plan = plan_grad_weight(summed, algorithm, sum_bytes, data, machine);
   const ReductionPlan& r = plan.reduction;
   static constexpr struct {
     const char *algorithm, *reason;
@@ -182,11 +184,13 @@ Words explain_grad_weight(
       {"", "are summed at the points of Toom-Cook's filtering, with output channels as lanes"}};
   const auto& lanes = kLanes[int(r.lanes)];
   return {
-      r.lanes == GradWeightLanes::transformed ? toom_cook_name(ToomCookForm(c)) : lanes.algorithm, "",
-      text("groups ", plan.group_block, ", output channels ", plan.co_block, ", input channels ", plan.ci_block),
+      r.lanes == GradWeightLanes::transformed ? toom_cook_name(ToomCookForm(forward_correlation(summed)))
+                                              : lanes.algorithm,
+      "", text("groups ", plan.group_block, ", output channels ", plan.co_block, ", input channels ", plan.ci_block),
       text(
-          p.c_out_per_group(), " output channels a group with ", p.c_in_per_group() * p.kernel_size, " weights each ",
-          lanes.reason),
+          exchanges ? "x and grad_y change places, so that the channels of one are those of the other: " : "",
+          summed.c_out_per_group(), " output channels a group with ", summed.c_in_per_group() * p.kernel_size,
+          " weights each ", lanes.reason),
       text(r.blocks, " blocks of ", r.runs, " x ", r.length, " positions in ", r.parts, " parts")};
 }
 

@@ -232,6 +232,12 @@ struct ReductionPlan {
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };
 
+// grad_weight of a stride of 1 is that of another layer as well, in which x and grad_y have changed places: with li = lo + k * dilation -
+// pad_left, lo = li + (K - 1 - k) * dilation - ((K - 1) * dilation - pad_left). Its padding may be negative.
+Conv1dProblem exchanged_problem(const Conv1dProblem& p);
+// Whether that is less work: because input channels fill lanes, or rows of tiles, that output channels do not.
+bool exchanges_operands(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data);
+
 // The blocks of the result; they change no sum. An item of work is one part of the reduction for group_block groups,
 // co_block output channels and ci_block input channels of each.
 struct GradWeightPlan {

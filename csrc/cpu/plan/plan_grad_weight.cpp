@@ -1,6 +1,8 @@
 // How the sums of grad_weight are cut, and who computes which of them.
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <utility>
 
 #include "../../division.h"
 #include "../toom_cook/toom_cook.h"
@@ -9,11 +11,23 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// From this many output channels in a group they fill the lanes of a vector. With no more weights than this for
-// each of them, and rows this long, transposing grad_y would cost more than keeping 64 bytes of sums for each weight.
-constexpr int64_t kOuterChannels = 8, kDotWeights = 15, kDotLength = 256;
-// Neither do output channels that fill no vector of 64 bytes.
-constexpr int64_t kFilledBytes = 64;
+// From this many output channels in a group they fill the lanes of a vector, if need be with zeros.
+constexpr int64_t kOuterChannels = 8;
+// Costs of a position, in products of 64 bytes that `outer` makes from two vectors of output channels. Fitted to layers of 1 to 512 channels,
+// 1 to 41 taps and 16 to 30,000 positions, on both instruction sets.
+//   dot      a product of rows that are not aligned, and of a single row, which loads x for each; what a row of positions adds to load and
+//            store sums, more for a short one, much of which is a tail
+//   outer    the part that a tile one vector wide adds, because it loads an element of x for each product; transposing 64 bytes of channels
+//   columns  an element of x made a column
+// and for all, an element of x packed.
+constexpr double kDotProduct = 1.15, kDotSingle = 1.7, kDotRow = 8, kDotShortRow = 24;
+constexpr double kOneVector = 0.15, kTransposed = 10, kColumn = 2.6, kPacked = 0.25;
+// Rows from this many positions on are long.
+constexpr int64_t kDotLength = 256;
+// What products by Toom-Cook's filtering leave of them, with its transforms.
+constexpr double kTransformedProduct = 0.6;
+// Exchanged operands place each weight on its own, and are a call beside that of the bias; they have to save a little.
+constexpr double kPlaced = 4.4, kCall = 8000, kExchanged = 0.95;
 // Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to be made once for
 // all of them: which of the two is more. So many weights fill vectors.
 constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
@@ -61,6 +75,40 @@ double transformed_cost(const Conv1dProblem& p, const ToomCookForm& form, const 
   return most;
 }
 
+// Of one group, for all positions.
+double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes) {
+  const double rows = double(p.c_out_per_group()), channels = double(p.c_in_per_group());
+  const double weights = channels * p.kernel_size, lane_count = 64. / sum_bytes, vectors = std::ceil(rows / lane_count);
+  const double products = rows * weights / lane_count;
+  const bool is_long = p.l_out >= kDotLength;
+  const auto of_position = [&] {
+    switch (lanes) {
+      case GradWeightLanes::positions:
+        return products * (rows == 1 && p.kernel_size > 1 ? kDotSingle : 1) *
+                   (kDotProduct + (is_long ? kDotRow : kDotShortRow) * lane_count / p.l_out) +
+               (p.kernel_size > 1 ? kPacked * channels : 0);
+      case GradWeightLanes::weights:
+        return products + kColumn * weights;
+      case GradWeightLanes::transformed:
+        return kTransformedProduct * vectors * weights + kPacked * channels;
+      default:
+        return (vectors + kOneVector * std::fmod(vectors, 2)) * (weights + kTransposed) + kPacked * channels;
+    }
+  };
+  return p.n * p.l_out * of_position();
+}
+
+GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data) {
+  const Correlation c = forward_correlation(p);
+  const bool few_channels = c.rows < kOuterChannels;
+  if (!few_channels && sums_by_toom_cook(c, algorithm)) return GradWeightLanes::transformed;
+  if (sums_by_channels(c, sum_bytes, data)) return GradWeightLanes::channels;
+  if (sums_few_positions(p)) return GradWeightLanes::weights;
+  const bool dot = p.l_out >= kDotLength && sum_cost(p, GradWeightLanes::positions, sum_bytes) <
+                                                sum_cost(p, GradWeightLanes::output_channels, sum_bytes);
+  return few_channels || dot ? GradWeightLanes::positions : GradWeightLanes::output_channels;
+}
+
 }  // namespace
 
 bool sums_few_positions(const Conv1dProblem& p) {
@@ -101,21 +149,35 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
   return r;
 }
 
+Conv1dProblem exchanged_problem(const Conv1dProblem& p) {
+  Conv1dProblem exchanged = p;
+  std::swap(exchanged.c_in, exchanged.c_out);
+  std::swap(exchanged.l_in, exchanged.l_out);
+  exchanged.pad_left = p.span() - 1 - p.pad_left;
+  exchanged.pad_right = p.span() - 1 - p.pad_right;
+  exchanged.padding_mode = PaddingMode::zeros;
+  return exchanged;
+}
+
+bool exchanges_operands(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data) {
+  const bool outside = p.padding_mode != PaddingMode::zeros && (p.pad_left > 0 || p.pad_right > 0);
+  const int64_t rows = p.c_out_per_group(), channels = p.c_in_per_group();
+  if (p.stride > 1 || outside || rows * channels <= 1 || p.n * p.l_out == 0) return false;
+  const auto cost = [&](const Conv1dProblem& q) {
+    return sum_cost(q, lanes_of(q, algorithm, sum_bytes, data), sum_bytes);
+  };
+  Conv1dProblem bias = p;
+  bias.c_in = 0;
+  return cost(exchanged_problem(p)) + kPlaced * rows * channels * p.kernel_size +
+             sum_cost(bias, lanes_of(p, algorithm, sum_bytes, data), sum_bytes) + kCall / p.groups <
+         kExchanged * cost(p);
+}
+
 GradWeightPlan plan_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
   const Correlation c = forward_correlation(p);
-  const bool few_channels = p.c_out_per_group() < kOuterChannels;
-  const bool few_products =
-      p.c_in_per_group() * p.kernel_size <= kDotWeights || p.c_out_per_group() * sum_bytes < kFilledBytes;
-  const bool few_weights = few_channels || (few_products && p.l_out >= kDotLength);
-  const bool transforms = !few_channels && sums_by_toom_cook(c, algorithm);
-  plan.reduction = plan_reduction(
-      p, transforms                             ? GradWeightLanes::transformed
-         : sums_by_channels(c, sum_bytes, data) ? GradWeightLanes::channels
-         : sums_few_positions(p)                ? GradWeightLanes::weights
-         : few_weights                          ? GradWeightLanes::positions
-                                                : GradWeightLanes::output_channels);
+  plan.reduction = plan_reduction(p, lanes_of(p, algorithm, sum_bytes, data));
   const ReductionPlan& r = plan.reduction;
   const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;

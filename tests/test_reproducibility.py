@@ -50,7 +50,7 @@ UNPADDED = tuple(
     )
 )
 
-# A single position a sample, or a short depthwise row: few samples are computed otherwise than many.
+# A single position a sample, or a short depthwise row: few samples take another way than many.
 STREAMED = tuple(
     map(
         Problem.parse,

@@ -63,7 +63,7 @@ void run_problem(const Conv1dProblem& p, int turn) {
   const Case c = make_case(p);
   std::vector<Algorithm> algorithms{Algorithm::direct};
   for (const Correlation& c : {forward_correlation(p), grad_input_correlation(p)})
-    if (uses_toom_cook(c, Algorithm::automatic) || uses_fft(c, Algorithm::automatic)) {
+    if (uses_toom_cook(c, Algorithm::automatic, sizeof(float)) || uses_fft(c, Algorithm::automatic)) {
       algorithms.push_back(Algorithm::automatic);
       break;
     }

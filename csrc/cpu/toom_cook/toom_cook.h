@@ -96,7 +96,7 @@ struct ToomCookPlan : ToomCookForm {
 };
 
 // Whether the products saved repay the transforms: decided by the layer and the length of its result, never by the batch or the machine.
-bool uses_toom_cook(const Correlation& c, Algorithm algorithm);
+bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes);
 
 // The same of grad_weight, for a forward correlation. The batch is summed over anyway, so it has a say here.
 bool sums_by_toom_cook(const Correlation& c, Algorithm algorithm);

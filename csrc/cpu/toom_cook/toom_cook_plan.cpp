@@ -25,6 +25,8 @@ constexpr int64_t kEnds = 16;
 constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kBandBytes = 3 << 18;
 // Products alone stay in the L2 cache, beside a point of the source.
 constexpr int64_t kProductBytes = kBandBytes / 4;
+// Columns that fit come in whole tiles of about so many.
+constexpr int64_t kTileColumns = 32;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
 constexpr int64_t kColumns = 288;
 
@@ -127,19 +129,19 @@ double cost(const Correlation& c, const ToomCookPlan& plan, const Machine& machi
 
 }  // namespace
 
-bool uses_toom_cook(const Correlation& c, Algorithm algorithm) {
+bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes) {
   if (!has_form(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
   const ToomCookForm form(c);
-  // Many weights are transformed for as many columns as there is room for.
-  constexpr int64_t kBytes = sizeof(float);
-  const int64_t row_bytes = form.points * form.channels * form.tap_groups * kBytes;
-  const int64_t columns = form.sample_columns(form.tiles),
-                most = form.rows * row_bytes > kSharedBytes ? kItemBytes / (form.points * form.channels * kBytes)
-                                                            : columns;
-  const int64_t run = kBandBytes / row_bytes / form.phases * c.taps * kBytes;
+  // Many weights are transformed for as many columns as there is room for, each time with those that tap groups share with the next.
+  const int64_t row_bytes = form.points * form.channels * form.tap_groups * sum_bytes;
+  const int64_t fitting = kItemBytes / (form.points * form.channels * sum_bytes) / kTileColumns * kTileColumns;
+  const int64_t most =
+      form.rows * row_bytes > kSharedBytes ? fitting / form.dilation - form.tap_groups + 1 : form.tiles;
+  const int64_t blocks = ceil_div(form.tiles, std::max<int64_t>(most, 1));
+  const int64_t columns = form.sample_columns(form.tiles) + (blocks - 1) * (form.tap_groups - 1) * form.dilation;
+  const int64_t run = kBandBytes / row_bytes / form.phases * c.taps * sum_bytes;
   const double weight = c.step < 0 && run < kWeightRun ? 2 * kWeight : kWeight;
-  return in_vectors(columns) * column_cost(c, form, kProduct) +
-             ceil_div(columns, std::max<int64_t>(most, 1)) * weight * weights_at_points(form) <
+  return in_vectors(columns) * column_cost(c, form, kProduct) + blocks * weight * weights_at_points(form) <
          in_vectors(form.length) * c.taps;
 }
 

@@ -191,6 +191,11 @@ def test_layers_that_stay_direct(direct: str) -> None:
     assert toom_cook.taps_used(Problem.parse(direct), "forward") is None
 
 
+def test_float64_whose_blocks_would_be_halos_stays_direct() -> None:
+    plan = _C.explain("n1_ci5_co1024_l300_k51_s1_p50_d2_g1", "float64")
+    assert "grad_input.algorithm: Toom-Cook" not in plan
+
+
 def test_few_output_channels_keep_a_direct_grad_weight() -> None:
     # They would leave the lanes of its tile idle, which are output channels.
     problem = Problem.parse("n1_ci4_co4_l2000_k63_s1_p0_d1_g1")

@@ -13,7 +13,8 @@ from torch_conv1d import _C, conv1d
 # Strides with phases that have no tap, dilations beyond a block, tiles of taps that start outside
 # the source, rows shorter than a vector, side by side and alone, more channels than are read at a
 # time, and several blocks of positions; then several rows, of which a few are held at a time, in
-# groups, with a fold, and with taps that meet nothing before and after the others.
+# groups, with a fold, and with taps that meet nothing before and after the others; the last one in
+# the place of Toom-Cook's filtering.
 PROBLEMS = tuple(
     map(
         Problem.parse,
@@ -38,6 +39,7 @@ PROBLEMS = tuple(
         n2_ci6_co40_l9_k16_s1_p50x20_d5_g1
         n1_ci40_co24_l50_k30_s1_p0_d1_g1
         n1_ci3_co90_l3000_k9_s1_p0_d150_g1
+        n1_ci64_co64_l200_k31_s1_p0_d4_g1
         """.split(),
     )
 )

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include "../../division.h"
@@ -253,14 +254,18 @@ GradWeightPlan plan_grad_weight(
       // The cut that the thread with the most to do finishes first: every item transforms what it reads.
       const GradWeightPlan least = plan;
       double soonest = std::numeric_limits<double>::infinity();
-      for (int64_t co_more = 0; co_more <= threads; ++co_more)
-        for (int64_t ci_more = 0; ci_more <= threads; ++ci_more) {
+      const int64_t co_parts = ceil_div(p.c_out_per_group(), least.co_block);
+      const int64_t ci_parts = ceil_div(p.c_in_per_group(), least.ci_block);
+      for (int64_t co = co_parts; co <= co_parts + threads; ++co) {
+        // As few parts of the input channels as there have to be, or so many that the items are equal shares.
+        const int64_t unit = threads / std::gcd(threads, r.parts * p.groups * co);
+        for (const int64_t ci : {ci_parts, ceil_div(ci_parts, unit) * unit}) {
           GradWeightPlan cut = least;
-          cut.co_block =
-              part_of(p.c_out_per_group(), ceil_div(p.c_out_per_group(), least.co_block) + co_more, machine.lanes);
-          cut.ci_block = part_of(p.c_in_per_group(), ceil_div(p.c_in_per_group(), least.ci_block) + ci_more, 1);
+          cut.co_block = part_of(p.c_out_per_group(), co, machine.lanes);
+          cut.ci_block = part_of(p.c_in_per_group(), ci, 1);
           if (const double its = transformed_cost(p, form, cut, threads); its < soonest) plan = cut, soonest = its;
         }
+      }
     }
     plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
     return plan;

@@ -96,7 +96,8 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   }
   plan.first_offset = floor_div(c.first_offset(), unit) * unit;
 
-  plan.panel = PanelLayout(plan.one_tap, plan.direct ? lanes : read, lanes, width);
+  // Tiles read whole vectors, which begin anywhere in a panel that has all of what they read.
+  plan.panel = PanelLayout(plan.one_tap, plan.direct ? lanes : read + ceil_div(lanes - 1, width), lanes, width);
   plan.z_row = plan.panel.padded(plan.q_block + most_extra) + lanes;
   if (plan.z_row % 512 == 0) plan.z_row += PanelLayout::kAlignment;
 

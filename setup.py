@@ -45,7 +45,9 @@ ISA_FLAGS = {
     "avx2": f"-mavx2 {FMA_FLAGS}",
     "wide": f"-mavx2 {FMA_FLAGS}",
     "avx512": f"-mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512 {FMA_FLAGS}",
+    "wide_bf16": f"-mavx2 {FMA_FLAGS}",
 }
+ISA_FLAGS["avx512_bf16"] = f"-mavx512bf16 {ISA_FLAGS['avx512']}"
 if platform.machine().lower() in ("aarch64", "arm64"):
     ISA_FLAGS = {"baseline": ISA_FLAGS["baseline"], "neon": "-ffp-contract=fast"}
 elif platform.machine().lower() not in ("x86_64", "amd64"):

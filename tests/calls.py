@@ -12,7 +12,10 @@ from torch import Tensor
 
 from torch_conv1d import _C, conv1d
 
+# Sets that give the same bits. Those that multiply pairs of bfloat16 differ from the others in
+# bfloat16, unless sums are direct; all else they share with one of them.
 FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
+PAIR_SETS = [s for s in _C.supported_instruction_sets() if s.endswith("_bf16")]
 
 
 class Results(NamedTuple):
@@ -49,3 +52,13 @@ def instruction_set_named(name: str) -> Iterator[None]:
 def assert_same_bits(actual: Results, expected: Results, context: object = "") -> None:
     for name, a, e in zip(Results._fields, actual, expected, strict=True):
         assert torch.equal(a, e), f"{context} {name}: {int((a != e).sum())} of {e.numel()} differ"
+
+
+def assert_sets_change_no_bit(problem: Problem, o: Operands) -> None:
+    for names in (FMA_SETS, PAIR_SETS if o.x.dtype is torch.bfloat16 else []):
+        results = []
+        for name in names:
+            with instruction_set_named(name):
+                results.append(run(problem, o))
+        for name, result in zip(names, results, strict=True):
+            assert_same_bits(result, results[0], f"{name} and {names[0]}")

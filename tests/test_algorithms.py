@@ -13,7 +13,7 @@ import pytest
 import toom_cook
 import torch
 import torch.nn.functional as F
-from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
+from calls import FMA_SETS, assert_same_bits, assert_sets_change_no_bit, run
 from conftest import DTYPES
 from numerics import assert_within_budget, expect_results
 from problems import TOOM_COOK, Operands, Problem, operands
@@ -73,13 +73,7 @@ def test_batch_and_threads_change_no_bit(problem: Problem, threads: None) -> Non
 )
 @pytest.mark.parametrize("problem", TOOM_COOK, ids=str)
 def test_fma_instruction_set_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
-    o = operands(problem, dtype)
-    results = []
-    for name in FMA_SETS:
-        with instruction_set_named(name):
-            results.append(run(problem, o))
-    for name, result in zip(FMA_SETS[1:], results[1:], strict=True):
-        assert_same_bits(result, results[0], name)
+    assert_sets_change_no_bit(problem, operands(problem, dtype))
 
 
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate", "circular"])

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 import torch.nn.functional as F
-from calls import FMA_SETS, assert_same_bits, instruction_set_named, run
+from calls import FMA_SETS, assert_same_bits, assert_sets_change_no_bit, run
 from problems import CORPUS, Operands, Problem, operands
 
 from torch_conv1d import conv1d, set_algorithm
@@ -179,11 +179,4 @@ def test_repetition_changes_no_bit(problem: Problem) -> None:
 )
 @pytest.mark.parametrize("problem", (*UNPADDED, *BIG, *CORPUS), ids=str)
 def test_fma_instruction_set_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
-    o = operands(problem, dtype)
-    results = {}
-    for name in FMA_SETS:
-        with instruction_set_named(name):
-            results[name] = run(problem, o)
-    first = results.pop(FMA_SETS[0])
-    for name, result in results.items():
-        assert_same_bits(result, first, f"{name} and {FMA_SETS[0]}")
+    assert_sets_change_no_bit(problem, operands(problem, dtype))

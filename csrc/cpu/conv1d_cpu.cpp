@@ -55,12 +55,13 @@ void run_correlation(
         .unit_stride = source.stride_l == 1 && out.stride_l == 1,
         .narrowness = kNarrowness<E>,
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
-        .source_innermost = source.stride_c == 1};
+        .source_innermost = source.stride_c == 1,
+        .pairs = multiplies_pairs<E>(table, algorithm)};
     const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine_with(arithmetic_kernels<E>(table)));
     // In the order of Way.
-    static constexpr CorrelationDriver* kDrivers[] = {fft_filter, toom_cook,      filter_channels, thin_stored,
-                                                      tap_rows,   correlate_thin, few_positions,   correlate_innermost,
-                                                      fir_rows,   correlate};
+    static constexpr CorrelationDriver* kDrivers[] = {
+        fft_filter,     correlate_pairs, toom_cook,           filter_channels, thin_stored, tap_rows,
+        correlate_thin, few_positions,   correlate_innermost, fir_rows,        correlate};
     static_assert(std::size(kDrivers) == size_t(Way::correlate) + 1);
     const E* const weights = static_cast<const E*>(w) + (computed.first - c.first) / c.step;
     const AsSums<E> inits(table, bias, c.groups * c.rows);

@@ -15,6 +15,7 @@ namespace torch_conv1d::cpu {
 extern const KernelTable kBaselineKernels;
 #if defined(__x86_64__)
 extern const KernelTable kAvx2Kernels, kWideKernels, kAvx512Kernels;
+extern const PairKernels kWideBf16Kernels, kAvx512Bf16Kernels;
 #elif defined(__aarch64__)
 extern const KernelTable kNeonKernels;
 #endif
@@ -22,6 +23,11 @@ extern const KernelTable kNeonKernels;
 namespace {
 
 #if defined(__x86_64__)
+KernelTable with_pairs(KernelTable table, const PairKernels& pairs) {
+  table.pairs = &pairs;
+  return table;
+}
+
 // As __builtin_cpu_supports, which does not know this name in clang 14.
 bool cpu_supports_f16c() {
   unsigned a, b, c, d;
@@ -35,11 +41,16 @@ std::vector<InstructionSet> find_supported() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_supports_f16c()) {
+    static const KernelTable wide_bf16 = with_pairs(kWideKernels, kWideBf16Kernels);
     found.push_back({"wide", &kWideKernels});
+    found.push_back({"wide_bf16", &wide_bf16});
     found.push_back({"avx2", &kAvx2Kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
+        __builtin_cpu_supports("avx512dq")) {
+      static const KernelTable avx512_bf16 = with_pairs(kAvx512Kernels, kAvx512Bf16Kernels);
       found.push_back({"avx512", &kAvx512Kernels});
+      if (__builtin_cpu_supports("avx512bf16")) found.push_back({"avx512_bf16", &avx512_bf16});
+    }
   }
 #elif defined(__aarch64__)
   found.push_back({"neon", &kNeonKernels});

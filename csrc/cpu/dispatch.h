@@ -41,6 +41,10 @@ inline const CopyKernels<Float16>& copy_kernels(const KernelTable& table) {
   return table.copy_float16;
 }
 template <class E>
+bool multiplies_pairs(const KernelTable& table, Algorithm algorithm) {
+  return std::is_same_v<E, BFloat16> && table.pairs && algorithm == Algorithm::automatic;
+}
+template <class E>
 const DirectKernels<E>& direct_kernels(const KernelTable& table) {
   if constexpr (std::is_same_v<E, float>)
     return table.direct_float32;

@@ -20,6 +20,7 @@ struct CorrelationOperands {
 using CorrelationDriver = void(const CorrelationOperands&);
 
 CorrelationDriver correlate;            // packed panels: any correlation
+CorrelationDriver correlate_pairs;      // the same for dense layers of bfloat16, in products of pairs of channels
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
 CorrelationDriver few_positions;        // lanes are rows, each weight is read once; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate

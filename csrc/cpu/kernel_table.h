@@ -407,6 +407,29 @@ struct DirectKernels {
   void (*row_sum)(const DirectDotArgs<E>&);  // of narrow types
 };
 
+// Pairs: two bfloat16 in the place of a float, the first in the lower half. Where a kernel multiplies pairs, a product is
+// sum + first * first + second * second, the second added first, as two fused multiply-adds that take and leave zeros for subnormal numbers.
+//
+// for r < rows, i < count: pairs[r * pair_row + i] = (first[r * row + i], second[r * row + i]), of floats that are bfloat16. Pairs may
+// replace what they are made from, or anything before it.
+struct JoinArgs {
+  float* pairs;
+  int64_t pair_row;
+  const float* first;
+  const float* second;  // null: zeros
+  int64_t row;
+  int64_t rows, count;
+};
+
+struct PairKernels {
+  using Float = ArithmeticKernels<float>;
+  void (*join)(const JoinArgs&);
+  // As those of floats, from two rows on. Pairs of outer are two positions: those of g are taken apart in pairs, every element of x is
+  // the first of one, so that a pair of g meets every second of them.
+  Float::Correlate correlate[Float::kMaxRows + 1][Float::kMaxVectors + 1];
+  Float::Outer outer[Float::kMaxRows + 1][Float::kMaxVectors + 1];
+};
+
 struct KernelTable {
   ArithmeticKernels<float> float32;
   ArithmeticKernels<double> float64;
@@ -418,6 +441,7 @@ struct KernelTable {
   DirectKernels<double> direct_float64;
   DirectKernels<BFloat16> direct_bfloat16;
   DirectKernels<Float16> direct_float16;
+  const PairKernels* pairs = nullptr;  // null: multiplying pairs would take as long as floats
 };
 
 }  // namespace torch_conv1d::cpu

@@ -33,7 +33,9 @@ void run(CorrelateCall<E> call) {
 }  // namespace
 
 void correlate(const CorrelationOperands& o) {
-  with_element(o.dtype, [&](auto element) { run<decltype(element)>({o.c, o.table, o.source, o.w, o.bias, o.out}); });
+  with_element(o.dtype, [&](auto element) { run<decltype(element)>({o, false}); });
 }
+
+void correlate_pairs(const CorrelationOperands& o) { run<BFloat16>({o, true}); }
 
 }  // namespace torch_conv1d::cpu

@@ -7,6 +7,7 @@
 
 #include "../../division.h"
 #include "../dispatch.h"
+#include "../drivers.h"
 #include "../packing/folded_ends.h"
 #include "../packing/packed_weights.h"
 #include "../plan/plan.h"
@@ -18,27 +19,24 @@ template <class E>
 struct CorrelateCall {
   using T = SumOf<E>;
 
-  CorrelateCall(
-      const Correlation& result_,
-      const KernelTable& kernel_table,
-      View source_,
-      const void* w,
-      const void* bias,
-      MutableView out_)
-      : table(kernel_table),
+  CorrelateCall(const CorrelationOperands& o, bool multiplies_pairs)
+      : table(o.table),
+        pairs(multiplies_pairs ? table.pairs : nullptr),
         kernels(arithmetic_kernels<E>(table)),
+        tiles(kernels.correlate),
         copy(copy_kernels<E>(table)),
         copy_sums(copy_kernels<T>(table)),
-        result(result_),
+        result(o.c),
         c(result.with_outside()),
-        source(source_),
-        out(out_),
+        source(o.source),
+        out(o.out),
         plan(plan_correlation(
             c,
             sizeof(T),
             {.unit_stride = source.stride_l == 1 && out.stride_l == 1,
              .narrowness = kNarrowness<E>,
-             .source_row = source.stride_c},
+             .source_row = source.stride_c,
+             .pairs = multiplies_pairs},
             machine_with(kernels))),
         width(plan.layout.width),
         together(width > 1),
@@ -49,11 +47,13 @@ struct CorrelateCall {
         in_place(c.phases == 1 && !direct_tiles && (together || out.stride_l == 1)),
         joined(joined_phases<T>(c, plan.layout, kernels.correlate_rows)),
         stored(std::is_same_v<E, T> && (!plan.pack_weights || (c.rows == 1 && c.phases == 1))),
-        stored_weights(static_cast<const E*>(w)),
-        packed(c, plan, joined, copy, copy_sums, stored ? nullptr : stored_weights),
+        stored_weights(static_cast<const E*>(o.w)),
+        packed(c, plan, joined, copy, copy_sums, stored ? nullptr : stored_weights, pairs),
         converted(direct_tiles && !std::is_same_v<E, T> ? c.groups * c.w_group : 0),
-        direct_weights(std::is_same_v<E, T> ? static_cast<const T*>(w) : converted.data()),
-        inits(static_cast<const T*>(bias)) {
+        direct_weights(std::is_same_v<E, T> ? static_cast<const T*>(o.w) : converted.data()),
+        inits(static_cast<const T*>(o.bias)) {
+    if constexpr (std::is_same_v<E, BFloat16>)
+      if (pairs) tiles = pairs->correlate;
     if (direct_tiles && !std::is_same_v<E, T>)
       copy.in({converted.data(), 0, 1, stored_weights, 0, 1, 1, c.groups * c.w_group});
   }
@@ -66,7 +66,9 @@ struct CorrelateCall {
   }
 
   const KernelTable& table;
+  const PairKernels* const pairs;  // null: channels are multiplied one by one
   const ArithmeticKernels<T>& kernels;
+  const typename ArithmeticKernels<T>::Correlate (*tiles)[ArithmeticKernels<T>::kMaxVectors + 1];  // of [rows][vectors]
   const CopyKernels<E>& copy;
   const CopyKernels<T>& copy_sums;
   const Correlation& result;

@@ -120,6 +120,12 @@ class CorrelateSource {
               span.q_len, panel(span, n) + tensor * (panel_size_ / source.tensors));
       source.data = static_cast<const S*>(source.data) + source.to_next;
     }
+    if constexpr (std::is_same_v<E, BFloat16>)
+      for (const Span& span : spans_)
+        for (int64_t group = 0; call_.pairs && group < b_.groups; ++group)
+          join_channels(
+              *call_.pairs, panel(span, n) + group * call_.c.channels * call_.plan.layout.row, call_.plan.layout.row,
+              call_.c.channels);
   }
 
   T* panel(const Span& span, int64_t n) const {

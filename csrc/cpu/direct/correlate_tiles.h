@@ -41,7 +41,7 @@ class CorrelateTiles {
     // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
     CorrelateArgs<T> args;
     args.out_type = kDType<O>;
-    args.channels = call_.c.channels;
+    args.channels = call_.pairs ? ceil_div(call_.c.channels, int64_t(2)) : call_.c.channels;
     args.taps = call_.plan.layout.phase_taps(phase);
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
     const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows
@@ -106,7 +106,7 @@ class CorrelateTiles {
     if (!ahead.lines) return;
     const int64_t every = std::clamp<int64_t>(steps * b_.tiles * call_.c.phases / ahead.lines, 1, kMostSteps);
     args.next = ahead.first + b_.group(tile) * call_.c.channels * ahead.row;
-    args.next_row = ahead.row;
+    args.next_row = call_.pairs ? 2 * ahead.row : ahead.row;
     args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
     args.next_shift = std::bit_width(uint64_t(every)) - 1;
     args.next_steps = ahead.lines << args.next_shift;
@@ -125,7 +125,7 @@ class CorrelateTiles {
     for (int64_t i = 0; i < count;) {
       const int64_t width = vectors * lanes;
       const auto kernel = rows == 1        ? kernels.fir[unit_step_ + 1][vectors]
-                          : packed_weights ? kernels.correlate[rows][vectors]
+                          : packed_weights ? call_.tiles[rows][vectors]
                                            : kernels.correlate_stored[rows];
       int64_t tiles = wide;
       bool fits = i + tiles * width <= room;

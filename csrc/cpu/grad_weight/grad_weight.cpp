@@ -88,7 +88,7 @@ void sum_grad_weight(
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
     using Call = GradWeightCall<E>;
-    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(grad_y, x)))
+    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(table, algorithm, grad_y, x)))
       return run(Call(p, algorithm, table, grad_y, x, grad_w, grad_b));
     const Conv1dProblem exchanged = exchanged_problem(p);
     run(Call(exchanged, algorithm, table, x, grad_y, grad_w, nullptr, true));

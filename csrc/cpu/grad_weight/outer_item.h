@@ -26,19 +26,26 @@ class OuterItem {
         b_(block),
         r_(call.plan.reduction),
         x_(call, b_),
+        tiles_(call.kernels.outer),
         tile_(call.kernels.outer_vectors * call.kernels.lanes),
-        g_size_(r_.runs * r_.length * tile_),
+        g_size_(r_.runs * (r_.length + r_.pairs) * tile_),
         g_(g_size_),
         held_(ceil_div(std::min(call.plan.co_held, b_.co_count), tile_) * tile_),
         sum_count_(b_.ci_count * call.c.taps + b_.has_bias),
         sums_(sum_count_ * held_),
         offsets_(x_.offsets()) {
     if (b_.has_bias) offsets_.push_back(x_.panel() - call.layout.row);
+    if constexpr (std::is_same_v<E, BFloat16>)
+      if (r_.pairs) tiles_ = call.table.pairs->outer;
   }
 
   void run() const {
     // Room that packing leaves alone: the row of ones, and output channels that round a tile up.
-    for (int64_t m = 0; m < x_.panels(); ++m) std::fill_n(x_.last_row(m), call_.layout.row, T(1));
+    for (int64_t m = 0; m < x_.panels(); ++m) {
+      std::fill_n(x_.last_row(m), call_.layout.row, T(1));
+      if constexpr (std::is_same_v<E, BFloat16>)
+        if (r_.pairs) join_positions(*call_.table.pairs, x_.last_row(m), call_.layout.row, 1);
+    }
     if (b_.co_count % call_.kernels.lanes) std::fill_n(g_.data(), g_size_, T(0));
     for (int64_t co = 0; co < b_.co_count; co += held_) run_held(co, std::min(held_, b_.co_count - co));
   }
@@ -70,9 +77,9 @@ class OuterItem {
             {call_.x, next_n, first_channel() + ci, ci_end - ci, std::clamp<int64_t>(next_x, 0, call_.c.source_length),
              r_.length * call_.c.source_stride}};
         if (r_.together)
-          add(co, width(count - co), 1, length * call_.layout.width, next);
+          add(co, width(count - co), 1, products(length * call_.layout.width), next);
         else
-          add(co, width(count - co), runs, length, next);
+          add(co, width(count - co), runs, products(length), next);
       }
     });
     write(co0, count);
@@ -83,6 +90,9 @@ class OuterItem {
     return std::min(tile_, ceil_div(left, call_.kernels.lanes) * call_.kernels.lanes);
   }
 
+  // Of so many positions.
+  int64_t products(int64_t positions) const { return r_.pairs ? ceil_div(positions, int64_t(2)) : positions; }
+
   int64_t first_channel() const { return b_.group0 * call_.c.channels + b_.ci0; }
 
   // The tile of output channels from co on: [sample][position][channel], or [position][sample][channel] where samples stand side by
@@ -90,7 +100,8 @@ class OuterItem {
   void pack_grad_y(int64_t n0, int64_t runs, int64_t lo0, int64_t length, int64_t co) const {
     const View& from = call_.grad_y;
     const int64_t lanes = width(b_.co_count - co);
-    const int64_t of_run = r_.together ? 1 : length, step = r_.together ? call_.layout.width : 1;
+    const int64_t step = r_.together ? call_.layout.width : 1;
+    const int64_t of_run = r_.together ? 1 : r_.pairs ? 2 * products(length) : length;
     if (runs < step) std::fill_n(g_.data(), g_size_, T(0));
     for (int64_t m = 0; m < runs; ++m)
       call_.copy.in(
@@ -98,6 +109,14 @@ class OuterItem {
            static_cast<const E*>(from.data) + (n0 + m) * from.stride_n +
                (b_.group0 * call_.c.rows + b_.co0 + co) * from.stride_c + lo0 * from.stride_l,
            from.stride_c, from.stride_l, std::min(lanes, b_.co_count - co), length});
+    if constexpr (std::is_same_v<E, BFloat16>)
+      if (r_.pairs) {
+        const int64_t joined = r_.together ? 1 : runs, positions = length * step;
+        for (int64_t m = 0; m < joined && positions % 2; ++m)
+          std::fill_n(g_.data() + (m * of_run + positions) * lanes, lanes, T(0));
+        call_.table.pairs->join(
+            {g_.data(), lanes, g_.data(), g_.data() + lanes, 2 * lanes, joined * products(positions), lanes});
+      }
   }
 
   // What call `call` of `calls` fetches of the rows that are packed next: its share of their cache lines.
@@ -127,7 +146,7 @@ class OuterItem {
       OuterArgs<T> args{x_.data(), x_.panel(), offsets_.data() + j,           g_.data(),
                         runs,      length,     sums_.data() + j * held_ + co, held_};
       set_next(j / kernels.outer_rows, ceil_div(sum_count_, kernels.outer_rows), next, args);
-      kernels.outer[std::min(kernels.outer_rows, sum_count_ - j)][lanes / kernels.lanes](args);
+      tiles_[std::min(kernels.outer_rows, sum_count_ - j)][lanes / kernels.lanes](args);
     }
   }
 
@@ -142,6 +161,7 @@ class OuterItem {
   const GradWeightBlock<E> b_;
   const ReductionPlan& r_;
   const PackedSource<E> x_;
+  const typename ArithmeticKernels<T>::Outer (*tiles_)[ArithmeticKernels<T>::kMaxVectors + 1];  // of [rows][vectors]
   const int64_t tile_;  // output channels of a tile
   const int64_t g_size_;
   const Scratch<T> g_;

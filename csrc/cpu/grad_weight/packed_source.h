@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "../packing/pairs.h"
 #include "../packing/samples.h"
 #include "grad_weight_call.h"
 
@@ -46,6 +47,7 @@ class PackedSource {
         pack_panel<E>(
             call_.c, call_.layout, call_.copy, call_.x, n0 + m, first_channel, channels_, lo0, length,
             x_.data() + m * panel_);
+      join(runs);
       return;
     }
     // Zeros for samples that are missing, to be multiplied by zeros.
@@ -56,9 +58,16 @@ class PackedSource {
     const View samples =
         gather_samples<E>(call_.copy, from, runs, width, channels_, call_.c.source_length, gathered_.data());
     pack_panel<T>(call_.c, call_.layout, call_.copy_sums, samples, 0, 0, channels_, lo0, length, x_.data());
+    join(1);
   }
 
  private:
+  void join(int64_t panels) const {
+    if constexpr (std::is_same_v<E, BFloat16>)
+      for (int64_t m = 0; m < panels && call_.plan.reduction.pairs; ++m)
+        join_positions(*call_.table.pairs, x_.data() + m * panel_, call_.layout.row, channels_);
+  }
+
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E>& b_;
   const bool together_;

@@ -51,7 +51,7 @@ struct SumsOut {
 };
 
 // Packed: w is [channel][tap][row], with room in between. Otherwise it is where the caller of conv1d stored it.
-template <class T, int Rows, int Vectors, bool Packed>
+template <class T, int Rows, int Vectors, bool Packed, class Products = ElementProducts>
 void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   const int64_t ahead = prefetch_distance(a, kWidth);
@@ -79,7 +79,7 @@ void correlate(const CorrelateArgs<T>& a) {
       if constexpr (!Packed) w = a.w + c * a.w_channel;
       for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows + a.w_gap : 1) {
         const T* at = row + a.offset[t];
-        const auto weight = [&](int r) { return broadcast(w[Packed ? r : r * a.w_row]); };
+        const auto weight = [&](int r) { return Products::broadcast(w + (Packed ? r : r * a.w_row)); };
         // Beside the sums, registers hold the fewer of the two, and one of the other.
         if constexpr (Rows < Vectors) {
           Vector<T> weights[Rows];
@@ -89,7 +89,7 @@ void correlate(const CorrelateArgs<T>& a) {
             Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
             if (Rows > 1) keep_in_register(x);
             UNROLL for (int r = 0; r < Rows; ++r)
-              sum[r][v] += weights[r] * x;
+              Products::add(sum[r][v], weights[r], x);
           }
         } else {
           Vector<T> x[Vectors];
@@ -98,7 +98,7 @@ void correlate(const CorrelateArgs<T>& a) {
           UNROLL for (int r = 0; r < Rows; ++r) {
             const Vector<T> one = weight(r);
             UNROLL for (int v = 0; v < Vectors; ++v)
-              sum[r][v] += one * x[v];
+              Products::add(sum[r][v], one, x[v]);
           }
         }
       }

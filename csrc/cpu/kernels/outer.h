@@ -7,7 +7,7 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-template <class T, int Rows, int Vectors>
+template <class T, int Rows, int Vectors, class Products = ElementProducts>
 void outer(const OuterArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   Vector<T> sum[Rows][Vectors] = {};
@@ -33,9 +33,9 @@ void outer(const OuterArgs<T>& a) {
         UNROLL for (int v = 0; v < Vectors; ++v)
           column[v] = load<Vector<T>>(g + v * kLanes<T>);
         UNROLL for (int r = 0; r < Rows; ++r) {
-          const Vector<T> value = broadcast(x[r][i]);
+          const Vector<T> value = Products::broadcast(x[r] + i * Products::kPositions);
           UNROLL for (int v = 0; v < Vectors; ++v)
-            sum[r][v] += value * column[v];
+            Products::add(sum[r][v], value, column[v]);
         }
       }
     }

@@ -61,6 +61,20 @@ inline Vector<T> broadcast(T value) {
   return value - Vector<T>{};  // exact for every value, so the compiler keeps the broadcast alone
 }
 
+// What two elements, one of them broadcast, add to a sum: their product.
+struct ElementProducts {
+  static constexpr int kPositions = 1;  // of a sum over them
+
+  template <class T>
+  static inline __attribute__((always_inline)) Vector<T> broadcast(const T* element) {
+    return cpu::broadcast(*element);
+  }
+  template <class V>
+  static inline __attribute__((always_inline)) void add(V& sum, V a, V b) {
+    sum += a * b;
+  }
+};
+
 #if __has_builtin(__builtin_shufflevector)
 #define SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
 #else  // g++ 11

@@ -14,6 +14,7 @@
 #include "../parallel.h"
 #include "../plan/plan.h"
 #include "../scratch.h"
+#include "pairs.h"
 #include "panel.h"
 #include "weights.h"
 
@@ -88,12 +89,14 @@ class PackedWeights {
       const std::vector<int64_t>& joined,
       const CopyKernels<E>& copy,
       const CopyKernels<T>& copy_sums,
-      const E* w)
+      const E* w,
+      const PairKernels* pairs = nullptr)
       : c_(c),
         plan_(plan),
         joined_(joined),
         copy_(copy),
         copy_sums_(copy_sums),
+        pairs_(pairs),
         w_(w),
         row_(c.channels * c.taps),
         rows_follow_(c.phases == 1 && c.w_channel == c.taps),
@@ -117,6 +120,8 @@ class PackedWeights {
           pack_tile(
               part.group0 + i / part.tiles, part.tile0 + i % part.tiles, channel,
               std::min(channel_block_, c_.channels - channel), converted.data());
+      if constexpr (std::is_same_v<E, BFloat16>)
+        for (int64_t i = begin; pairs_ && i < end; ++i) join(part.group0 + i / part.tiles, part.tile0 + i % part.tiles);
     });
   }
 
@@ -157,11 +162,22 @@ class PackedWeights {
     }
   }
 
+  // Two channels in the place of the first of them.
+  void join(int64_t group, int64_t tile) const {
+    const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
+    T* const to = packed_.data() + (group * c_.rows + row0 - first_row_) * row_;
+    for (int64_t phase = 0; phase < c_.phases; ++phase)
+      join_channels(
+          *pairs_, to + plan_.layout.phase_begin[phase] * c_.channels * rows, plan_.layout.phase_taps(phase) * rows,
+          c_.channels);
+  }
+
   const Correlation& c_;
   const CorrelationPlan& plan_;
   const std::vector<int64_t>& joined_;
   const CopyKernels<E>& copy_;
   const CopyKernels<T>& copy_sums_;
+  const PairKernels* const pairs_;  // or null
   const E* const w_;
   const int64_t row_;       // weights of a row
   const bool rows_follow_;  // each other, in the packed order

@@ -8,6 +8,7 @@ Choice choose_way(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   // The choice of Toom-Cook and thin is one of all taps, and so are they.
   if (uses_fft(c, algorithm)) return {Way::fft, c};
+  if (channels_are_pairs(c, data)) return {Way::pairs, c.with_met_taps()};
   if (uses_toom_cook(c, algorithm, sum_bytes) && !taps_are_fewer_products(c, algorithm)) return {Way::toom_cook, c};
   if (filters_channels(c, sum_bytes, data)) return {Way::channels, c};
   if (lanes_are_stored_weights(c, sum_bytes)) return {Way::thin_stored, c};

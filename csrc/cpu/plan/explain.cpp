@@ -160,6 +160,11 @@ Words explain_correlation(
       return explain_innermost(computed, sum_bytes, machine);
     case Way::fir_rows:
       return explain_fir_rows(computed, sum_bytes, machine);
+    case Way::pairs: {
+      Words words = explain_correlate(computed, sum_bytes, data, machine);
+      words.algorithm = "pairs of channels";
+      return words;
+    }
     case Way::correlate:
       break;
   }
@@ -185,6 +190,7 @@ Words explain_grad_weight(
   const auto& lanes = kLanes[int(r.lanes)];
   return {
       r.lanes == GradWeightLanes::transformed ? toom_cook_name(ToomCookForm(forward_correlation(summed)))
+      : r.pairs                               ? text(lanes.algorithm, ", pairs of positions")
                                               : lanes.algorithm,
       "", text("groups ", plan.group_block, ", output channels ", plan.co_block, ", input channels ", plan.ci_block),
       text(
@@ -217,7 +223,10 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bo
     using E = decltype(element);
     constexpr int64_t kSumBytes = sizeof(SumOf<E>);
     const DataFacts data{
-        .unit_stride = !channels_innermost, .narrowness = kNarrowness<E>, .channels_innermost = channels_innermost};
+        .unit_stride = !channels_innermost,
+        .narrowness = kNarrowness<E>,
+        .channels_innermost = channels_innermost,
+        .pairs = multiplies_pairs<E>(*active().kernels, algorithm)};
     const Machine machine = machine_with(arithmetic_kernels<E>(*active().kernels));
     print("forward", explain_correlation(forward_correlation(p), algorithm, kSumBytes, data, machine));
     print("grad_input", explain_correlation(grad_input_correlation(p), algorithm, kSumBytes, data, machine));

@@ -68,11 +68,13 @@ struct DataFacts {
   bool channels_innermost = false;
   bool source_innermost = false;  // of the source alone
   int64_t source_row = 0;         // elements from one channel of the source to the next
+  bool pairs = false;             // of bfloat16 may be multiplied in the time of one product
 };
 
 // The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is for.
 enum class Way {
   fft,
+  pairs,
   toom_cook,
   channels,
   thin_stored,
@@ -101,6 +103,9 @@ struct DirectReads {
 
 // Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they read.
 bool has_short_rows(const Correlation& c);
+
+// Whether channels should be multiplied in pairs, of bfloat16. Sums depend on it, so it does not depend on the batch.
+bool channels_are_pairs(const Correlation& c, DataFacts data);
 
 // Of a correlation with what is outside.
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
@@ -229,6 +234,7 @@ struct ReductionPlan {
   int64_t runs, length;  // a block is `length` positions of each of `runs` samples,
   bool together;         // which stand side by side, so that it is the sum over (position, sample) instead
   int64_t blocks_per_sample, blocks;
+  bool pairs;     // outer: of positions are multiplied at a time, of bfloat16
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };
 
@@ -251,7 +257,7 @@ struct GradWeightPlan {
   int64_t j_block;       // weights: of an output channel, whose columns are packed at a time
 };
 
-ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes);
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes, bool pairs);
 GradWeightPlan plan_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 

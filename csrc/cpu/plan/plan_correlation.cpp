@@ -19,6 +19,9 @@ constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run, as forward has
 // them, or a tile's few of each channel.
 constexpr int64_t kUnpackedVectors = 1, kUnpackedVectorsOfChannels = 3;
+// Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in grad_input, whose weights are
+// packed across memory, more.
+constexpr int64_t kPairChannels = 8, kPairForward = 32, kPairGradInput = 128;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
 
@@ -135,6 +138,11 @@ bool has_short_rows(const Correlation& c) {
          c.source_length <= 2 * q_total * c.source_stride + kShortRow;
 }
 
+bool channels_are_pairs(const Correlation& c, DataFacts data) {
+  return data.pairs && std::min(c.rows, c.channels) >= kPairChannels &&
+         c.with_outside().q_total() >= (c.step > 0 ? kPairForward : kPairGradInput);
+}
+
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   CorrelationPlan plan;
   plan.row_units = c.rows;
@@ -162,7 +170,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const int64_t width = is_direct ? 1 : together;
   // Weights that meet a few vectors of positions in all are read where they are.
   const int64_t unpacked = c.w_channel == c.taps ? kUnpackedVectors : kUnpackedVectorsOfChannels;
-  plan.pack_weights = c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > unpacked;
+  plan.pack_weights =
+      data.pairs || c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > unpacked;
 
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads whole vectors.
   const auto part = [&](int64_t parts) {

@@ -23,6 +23,8 @@ constexpr int64_t kOuterChannels = 8;
 // and for all, an element of x packed.
 constexpr double kDotProduct = 1.15, kDotSingle = 1.7, kDotRow = 8, kDotShortRow = 24;
 constexpr double kOneVector = 0.15, kTransposed = 10, kColumn = 2.6, kPacked = 0.25;
+// A product of pairs of bfloat16, of which each position is one half.
+constexpr double kPairProduct = 0.6;
 // Rows from this many positions on are long.
 constexpr int64_t kDotLength = 256;
 // What products by Toom-Cook's filtering leave of them, with its transforms.
@@ -77,7 +79,7 @@ double transformed_cost(const Conv1dProblem& p, const ToomCookForm& form, const 
 }
 
 // Of one group, for all positions.
-double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes) {
+double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes, bool pairs) {
   const double rows = double(p.c_out_per_group()), channels = double(p.c_in_per_group());
   const double weights = channels * p.kernel_size, lane_count = 64. / sum_bytes, vectors = std::ceil(rows / lane_count);
   const double products = rows * weights / lane_count;
@@ -93,7 +95,8 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
       case GradWeightLanes::transformed:
         return kTransformedProduct * vectors * weights + kPacked * channels;
       default:
-        return (vectors + kOneVector * std::fmod(vectors, 2)) * (weights + kTransposed) + kPacked * channels;
+        return (vectors + kOneVector * std::fmod(vectors, 2)) * (weights * (pairs ? kPairProduct : 1) + kTransposed) +
+               kPacked * channels;
     }
   };
   return p.n * p.l_out * of_position();
@@ -102,11 +105,11 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
 GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data) {
   const Correlation c = forward_correlation(p);
   const bool few_channels = c.rows < kOuterChannels;
-  if (!few_channels && sums_by_toom_cook(c, algorithm)) return GradWeightLanes::transformed;
+  if (!few_channels && !data.pairs && sums_by_toom_cook(c, algorithm)) return GradWeightLanes::transformed;
   if (sums_by_channels(c, sum_bytes, data)) return GradWeightLanes::channels;
   if (sums_few_positions(p)) return GradWeightLanes::weights;
-  const bool dot = p.l_out >= kDotLength && sum_cost(p, GradWeightLanes::positions, sum_bytes) <
-                                                sum_cost(p, GradWeightLanes::output_channels, sum_bytes);
+  const bool dot = p.l_out >= kDotLength && sum_cost(p, GradWeightLanes::positions, sum_bytes, data.pairs) <
+                                                sum_cost(p, GradWeightLanes::output_channels, sum_bytes, data.pairs);
   return few_channels || dot ? GradWeightLanes::positions : GradWeightLanes::output_channels;
 }
 
@@ -120,9 +123,10 @@ bool sums_few_positions(const Conv1dProblem& p) {
           has_short_rows(forward_correlation(p)));
 }
 
-ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes) {
+ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes, bool pairs) {
   ReductionPlan r;
   r.lanes = lanes;
+  r.pairs = pairs && lanes == GradWeightLanes::output_channels;
   const bool transformed = lanes == GradWeightLanes::transformed;
   const int64_t dot_positions =
       std::clamp(kDotElements / std::max<int64_t>(p.c_in_per_group(), 1), kLeastDotPositions, kMostDotPositions);
@@ -165,12 +169,12 @@ bool exchanges_operands(const Conv1dProblem& p, Algorithm algorithm, int64_t sum
   const int64_t rows = p.c_out_per_group(), channels = p.c_in_per_group();
   if (p.stride > 1 || outside || rows * channels <= 1 || p.n * p.l_out == 0) return false;
   const auto cost = [&](const Conv1dProblem& q) {
-    return sum_cost(q, lanes_of(q, algorithm, sum_bytes, data), sum_bytes);
+    return sum_cost(q, lanes_of(q, algorithm, sum_bytes, data), sum_bytes, data.pairs);
   };
   Conv1dProblem bias = p;
   bias.c_in = 0;
   return cost(exchanged_problem(p)) + kPlaced * rows * channels * p.kernel_size +
-             sum_cost(bias, lanes_of(p, algorithm, sum_bytes, data), sum_bytes) + kCall / p.groups <
+             sum_cost(bias, lanes_of(p, algorithm, sum_bytes, data), sum_bytes, false) + kCall / p.groups <
          kExchanged * cost(p);
 }
 
@@ -178,7 +182,7 @@ GradWeightPlan plan_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   GradWeightPlan plan;
   const Correlation c = forward_correlation(p);
-  plan.reduction = plan_reduction(p, lanes_of(p, algorithm, sum_bytes, data));
+  plan.reduction = plan_reduction(p, lanes_of(p, algorithm, sum_bytes, data), data.pairs);
   const ReductionPlan& r = plan.reduction;
   const bool dot = r.lanes == GradWeightLanes::positions;
   const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;

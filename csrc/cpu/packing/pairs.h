@@ -1,0 +1,19 @@
+// Packed rows of bfloat16, joined in place: two in each element (PairKernels).
+#pragma once
+
+#include "../kernel_table.h"
+
+namespace torch_conv1d::cpu {
+
+// Of rows for `channels` channels, one for each pair: the last one of an odd number has a second channel of zeros.
+inline void join_channels(const PairKernels& kernels, float* rows, int64_t row, int64_t channels) {
+  kernels.join({rows, row, rows, rows + row, 2 * row, channels / 2, row});
+  if (channels % 2) kernels.join({rows + channels / 2 * row, 0, rows + (channels - 1) * row, nullptr, 0, 1, row});
+}
+
+// Of rows of positions, each position with the one after it.
+inline void join_positions(const PairKernels& kernels, float* rows, int64_t row, int64_t count) {
+  kernels.join({rows, row, rows, rows + 1, row, count, row - 1});
+}
+
+}  // namespace torch_conv1d::cpu

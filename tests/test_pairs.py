@@ -1,0 +1,89 @@
+"""bfloat16 where two products are one instruction: channels, or positions, in pairs."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from calls import FMA_SETS, PAIR_SETS, assert_same_bits, instruction_set_named, run
+from numerics import assert_within_budget, expect_results
+from problems import CORPUS, Operands, Problem, operands
+
+from torch_conv1d import _C, set_algorithm
+
+pytestmark = pytest.mark.skipif(not PAIR_SETS, reason="no instruction set multiplies pairs")
+
+# Odd numbers of channels and positions, tails, several panels and blocks, phases, samples side by
+# side, groups, ends that are folded back, taps that meet nothing.
+PAIRED = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci9_co9_l131_k3_s1_p1_d1_g1
+        n3_ci33_co25_l157_k5_s1_p0x2_d2_g1
+        n2_ci64_co70_l1030_k1_s1_p0_d1_g1
+        n2_ci27_co40_l501_k5_s3_p4x0_d1_g1_reflect
+        n1_ci40_co27_l700_k4_s2_p7_d3_g1_circular
+        n9_ci22_co34_l140_k3_s1_p1_d1_g2_replicate
+        n17_ci24_co16_l45_k7_s1_p50_d8_g1
+        n2_ci300_co31_l260_k2_s2_p0_d1_g1
+        n1_ci8_co301_l5003_k9_s1_p4_d1_g1
+        """.split(),
+    )
+)
+each_set = pytest.mark.parametrize("name", PAIR_SETS)
+
+
+@each_set
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("problem", [*PAIRED, *CORPUS], ids=str)
+def test_pairs_are_the_reference(problem: Problem, channels_last: bool, name: str) -> None:
+    o = operands(problem, torch.bfloat16)
+    with instruction_set_named(name):
+        results = run(problem, o, channels_last)
+        plan = _C.explain(str(problem), "bfloat16", channels_last=channels_last)
+    for actual, expected in zip(results, expect_results(problem, o), strict=True):
+        assert_within_budget(actual, expected, context=name)
+    if problem in PAIRED:
+        assert "forward.algorithm: pairs of channels\n" in plan
+        assert "grad_weight.algorithm: outer, pairs of positions\n" in plan
+
+
+@each_set
+@pytest.mark.parametrize("problem", PAIRED, ids=str)
+def test_batch_layout_and_threads_change_no_bit(problem: Problem, name: str, threads: None) -> None:
+    o = operands(problem, torch.bfloat16)
+    with instruction_set_named(name):
+        torch.set_num_threads(1)
+        whole = run(problem, o)
+        part = run(problem, Operands(o.x[:1], o.w, o.b, o.grad_y[:1]))
+        assert torch.equal(part.y, whole.y[:1])
+        assert torch.equal(part.grad_x, whole.grad_x[:1])
+        assert_same_bits(run(problem, o, channels_last=True), whole, "channels_last")
+        for count in (2, 3, 7):
+            torch.set_num_threads(count)
+            assert_same_bits(run(problem, o), whole, f"{count} threads")
+
+
+@pytest.mark.parametrize("problem", PAIRED, ids=str)
+def test_direct_sums_have_the_bits_of_every_set(problem: Problem) -> None:
+    o = operands(problem, torch.bfloat16)
+    with set_algorithm("direct"):
+        with instruction_set_named(FMA_SETS[0]):
+            expected = run(problem, o)
+        for name in PAIR_SETS:
+            with instruction_set_named(name):
+                assert_same_bits(run(problem, o), expected, name)
+
+
+@each_set
+def test_infinity_stays_where_it_is(name: str) -> None:
+    """In an odd number of channels the last pair is half empty."""
+    problem = Problem.parse("n1_ci9_co9_l131_k3_s1_p1_d1_g1")
+    o = operands(problem, torch.bfloat16)
+    o.x[0, 8, 70] = torch.inf
+    with instruction_set_named(name):
+        y = run(problem, o).y
+    finite = torch.ones(131, dtype=torch.bool)
+    finite[69:72] = False
+    assert y[..., finite].isfinite().all()
+    assert not y[..., ~finite].isfinite().any()

@@ -185,7 +185,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     plan.panel_length = is_direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
     plan.layout = PanelLayout(c, plan.panel_length, machine.lanes, width);
   };
-  const auto panel_bytes = [&] { return std::max<int64_t>(c.channels * plan.layout.row * sum_bytes, 1); };
+  const int64_t rows_of_panel = data.pairs ? ceil_div(c.channels, int64_t(2)) : c.channels;
+  const auto panel_bytes = [&] { return std::max<int64_t>(rows_of_panel * plan.layout.row * sum_bytes, 1); };
   const auto bytes = [&] {
     return is_direct ? (c.channels * c.source_stride + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
   };

@@ -44,7 +44,8 @@ def test_pairs_are_the_reference(problem: Problem, channels_last: bool, name: st
     for actual, expected in zip(results, expect_results(problem, o), strict=True):
         assert_within_budget(actual, expected, context=name)
     if problem in PAIRED:
-        assert "forward.algorithm: pairs of channels\n" in plan
+        way = "innermost" if channels_last else "correlate"
+        assert f"forward.algorithm: {way}, pairs of channels\n" in plan
         assert "grad_weight.algorithm: outer, pairs of positions\n" in plan
 
 

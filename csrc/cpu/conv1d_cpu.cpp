@@ -60,8 +60,8 @@ void run_correlation(
     const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine_with(arithmetic_kernels<E>(table)));
     // In the order of Way.
     static constexpr CorrelationDriver* kDrivers[] = {
-        fft_filter,     correlate_pairs, toom_cook,           filter_channels, thin_stored, tap_rows,
-        correlate_thin, few_positions,   correlate_innermost, fir_rows,        correlate};
+        fft_filter, innermost_pairs, correlate_pairs, toom_cook,           filter_channels, thin_stored,
+        tap_rows,   correlate_thin,  few_positions,   correlate_innermost, fir_rows,        correlate};
     static_assert(std::size(kDrivers) == size_t(Way::correlate) + 1);
     const E* const weights = static_cast<const E*>(w) + (computed.first - c.first) / c.step;
     const AsSums<E> inits(table, bias, c.groups * c.rows);

@@ -22,6 +22,7 @@ using CorrelationDriver = void(const CorrelationOperands&);
 CorrelationDriver correlate;            // packed panels: any correlation
 CorrelationDriver correlate_pairs;      // the same for dense layers of bfloat16, in products of pairs of channels
 CorrelationDriver correlate_innermost;  // channels innermost: lanes are rows; the bits of correlate
+CorrelationDriver innermost_pairs;      // the same in products of pairs of channels; the bits of correlate_pairs
 CorrelationDriver few_positions;        // lanes are rows, each weight is read once; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
 CorrelationDriver thin_stored;          // the same where a position meets one tap: lanes are weights as they are stored

@@ -424,9 +424,10 @@ struct JoinArgs {
 struct PairKernels {
   using Float = ArithmeticKernels<float>;
   void (*join)(const JoinArgs&);
-  // As those of floats, from two rows on. Pairs of outer are two positions: those of g are taken apart in pairs, every element of x is
-  // the first of one, so that a pair of g meets every second of them.
+  // As those of floats, correlate from two rows on, with a pair of channels in the place of one, or of positions in outer. Where these are
+  // neighbours (x of innermost and outer), every element is the first of a pair with the next one, and every second pair is read.
   Float::Correlate correlate[Float::kMaxRows + 1][Float::kMaxVectors + 1];
+  Float::Innermost innermost[Float::kMaxRows + 1][Float::kMaxVectors + 1];
   Float::Outer outer[Float::kMaxRows + 1][Float::kMaxVectors + 1];
 };
 

@@ -33,9 +33,9 @@ void run(CorrelateCall<E> call) {
 }  // namespace
 
 void correlate(const CorrelationOperands& o) {
-  with_element(o.dtype, [&](auto element) { run<decltype(element)>({o, false}); });
+  with_element(o.dtype, [&](auto element) { run<decltype(element)>({o, nullptr}); });
 }
 
-void correlate_pairs(const CorrelationOperands& o) { run<BFloat16>({o, true}); }
+void correlate_pairs(const CorrelationOperands& o) { run<BFloat16>({o, o.table.pairs}); }
 
 }  // namespace torch_conv1d::cpu

@@ -19,9 +19,9 @@ template <class E>
 struct CorrelateCall {
   using T = SumOf<E>;
 
-  CorrelateCall(const CorrelationOperands& o, bool multiplies_pairs)
+  CorrelateCall(const CorrelationOperands& o, const PairKernels* pair_kernels)
       : table(o.table),
-        pairs(multiplies_pairs ? table.pairs : nullptr),
+        pairs(pair_kernels),
         kernels(arithmetic_kernels<E>(table)),
         tiles(kernels.correlate),
         copy(copy_kernels<E>(table)),
@@ -36,7 +36,7 @@ struct CorrelateCall {
             {.unit_stride = source.stride_l == 1 && out.stride_l == 1,
              .narrowness = kNarrowness<E>,
              .source_row = source.stride_c,
-             .pairs = multiplies_pairs},
+             .pairs = pairs != nullptr},
             machine_with(kernels))),
         width(plan.layout.width),
         together(width > 1),

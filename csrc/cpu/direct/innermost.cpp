@@ -30,8 +30,10 @@ class InnermostCall {
   using T = SumOf<E>;
 
  public:
-  explicit InnermostCall(const CorrelationOperands& o)
+  InnermostCall(const CorrelationOperands& o, const PairKernels* pairs)
       : kernels_(arithmetic_kernels<E>(o.table)),
+        pairs_(pairs),
+        tiles_(kernels_.innermost),
         copy_(copy_kernels<E>(o.table)),
         result_(o.c),
         c_(o.c.with_outside()),
@@ -42,9 +44,11 @@ class InnermostCall {
         folds_rows_(o.c.folds() && plan_.q_block >= c_.q_total()),
         folded_(o.c, folds_rows_),
         joined_(size_t(c_.phases), 1),
-        packed_(c_, plan_, joined_, copy_, copy_kernels<T>(o.table), static_cast<const E*>(o.w)),
+        packed_(c_, plan_, joined_, copy_, copy_kernels<T>(o.table), static_cast<const E*>(o.w), pairs),
         init_(o.bias ? c_.groups * c_.rows + kernels_.lanes : 0),
         inits_(o.bias ? init_.data() : nullptr) {
+    if constexpr (std::is_same_v<E, BFloat16>)
+      if (pairs_) tiles_ = pairs_->innermost;
     if (o.bias) std::copy_n(static_cast<const T*>(o.bias), c_.groups * c_.rows, init_.data());
   }
 
@@ -69,6 +73,9 @@ class InnermostCall {
     pack_positions(
         c_, copy_, source_, n, block.group0 * c_.channels, channels, q0 * c_.source_stride + c_.first_offset(),
         positions, panel.data(), x_row);
+    if constexpr (std::is_same_v<E, BFloat16>)
+      for (int64_t g = 0; pairs_ && g < block.groups; ++g)
+        join_neighbours(*pairs_, panel.data() + g * c_.channels, x_row, positions, c_.channels);
     std::vector<int64_t> offset(plan_.layout.tap_offset);
     for (int64_t& o : offset) o = (o - c_.first_offset()) * x_row;
 
@@ -90,7 +97,7 @@ class InnermostCall {
             args.x_step = c_.source_stride * x_row;
             args.offset = offset.data() + tap0;
             args.w = packed_.of(row, rows, tap0).data;
-            args.channels = c_.channels;
+            args.channels = pairs_ ? ceil_div(c_.channels, int64_t(2)) : c_.channels;
             args.taps = plan_.layout.phase_taps(phase);
             args.w_tap = rows;
             args.w_channel = args.taps * rows;
@@ -122,7 +129,7 @@ class InnermostCall {
     for (int64_t left = positions, most = kernels_.innermost_positions[vectors]; left > 0;) {
       const int64_t parts = ceil_div(left, most), height = ceil_div(left, parts);
       args.tiles = left - parts * (height - 1);
-      kernels_.innermost[height][vectors](args);
+      tiles_[height][vectors](args);
       args.x += args.tiles * height * args.x_step;
       args.out += args.tiles * height * args.out_row;
       left -= args.tiles * height;
@@ -130,6 +137,9 @@ class InnermostCall {
   }
 
   const ArithmeticKernels<T>& kernels_;
+  const PairKernels* const pairs_;  // null: channels are multiplied one by one
+  const typename ArithmeticKernels<T>::Innermost (
+      *tiles_)[ArithmeticKernels<T>::kMaxVectors + 1];  // of [positions][vectors]
   const CopyKernels<E>& copy_;
   // result_ with what a padding mode folds back: position p of the result is lead_ + p of these.
   const Correlation& result_;
@@ -149,7 +159,9 @@ class InnermostCall {
 }  // namespace
 
 void correlate_innermost(const CorrelationOperands& o) {
-  with_element(o.dtype, [&](auto element) { InnermostCall<decltype(element)>(o).run(); });
+  with_element(o.dtype, [&](auto element) { InnermostCall<decltype(element)>(o, nullptr).run(); });
 }
+
+void innermost_pairs(const CorrelationOperands& o) { InnermostCall<BFloat16>(o, o.table.pairs).run(); }
 
 }  // namespace torch_conv1d::cpu

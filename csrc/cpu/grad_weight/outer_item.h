@@ -44,7 +44,7 @@ class OuterItem {
     for (int64_t m = 0; m < x_.panels(); ++m) {
       std::fill_n(x_.last_row(m), call_.layout.row, T(1));
       if constexpr (std::is_same_v<E, BFloat16>)
-        if (r_.pairs) join_positions(*call_.table.pairs, x_.last_row(m), call_.layout.row, 1);
+        if (r_.pairs) join_neighbours(*call_.table.pairs, x_.last_row(m), 0, 1, call_.layout.row);
     }
     if (b_.co_count % call_.kernels.lanes) std::fill_n(g_.data(), g_size_, T(0));
     for (int64_t co = 0; co < b_.co_count; co += held_) run_held(co, std::min(held_, b_.co_count - co));

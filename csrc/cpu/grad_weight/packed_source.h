@@ -65,7 +65,7 @@ class PackedSource {
   void join(int64_t panels) const {
     if constexpr (std::is_same_v<E, BFloat16>)
       for (int64_t m = 0; m < panels && call_.plan.reduction.pairs; ++m)
-        join_positions(*call_.table.pairs, x_.data() + m * panel_, call_.layout.row, channels_);
+        join_neighbours(*call_.table.pairs, x_.data() + m * panel_, call_.layout.row, channels_, call_.layout.row);
   }
 
   const GradWeightCall<E>& call_;

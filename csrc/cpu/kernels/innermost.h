@@ -7,7 +7,7 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-template <class T, int Positions, int Vectors>
+template <class T, int Positions, int Vectors, class Products = ElementProducts>
 void innermost(const InnermostArgs<T>& a) {
   const T* x = a.x;
   T* out = a.out;
@@ -22,14 +22,14 @@ void innermost(const InnermostArgs<T>& a) {
     for (int64_t c = 0; c < a.channels; ++c, channel += a.w_channel) {
       const T* w = channel;
       for (int64_t t = 0; t < a.taps; ++t, w += a.w_tap) {
-        const T* at = x + a.offset[t] + c;
+        const T* at = x + a.offset[t] + c * Products::kElements;
         Vector<T> weight[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v)
           weight[v] = load<Vector<T>>(w + v * kLanes<T>);
         UNROLL for (int p = 0; p < Positions; ++p) {
-          const Vector<T> value = broadcast(at[p * a.x_step]);
+          const Vector<T> value = Products::broadcast(at + p * a.x_step);
           UNROLL for (int v = 0; v < Vectors; ++v)
-            sum[p][v] += value * weight[v];
+            Products::add(sum[p][v], value, weight[v]);
         }
       }
     }

@@ -33,7 +33,7 @@ void outer(const OuterArgs<T>& a) {
         UNROLL for (int v = 0; v < Vectors; ++v)
           column[v] = load<Vector<T>>(g + v * kLanes<T>);
         UNROLL for (int r = 0; r < Rows; ++r) {
-          const Vector<T> value = Products::broadcast(x[r] + i * Products::kPositions);
+          const Vector<T> value = Products::broadcast(x[r] + i * Products::kElements);
           UNROLL for (int v = 0; v < Vectors; ++v)
             Products::add(sum[r][v], value, column[v]);
         }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "correlate.h"
+#include "innermost.h"
 #include "outer.h"
 
 #if defined(__AVX512BF16__)
@@ -14,7 +15,7 @@ namespace {
 using Bits = VectorOf<uint32_t, VECTOR_BYTES>::type;
 
 struct PairProducts {
-  static constexpr int kPositions = 2;  // of a sum over them
+  static constexpr int kElements = 2;  // of a row that it takes
 
   // As bits, which arithmetic of floats could change.
   static inline __attribute__((always_inline)) Vector<float> broadcast(const float* pair) {
@@ -54,6 +55,12 @@ constexpr void fill_correlate_pairs(PairKernels& kernels) {
   if constexpr (Vectors > 1) fill_correlate_pairs<Rows, Vectors - 1>(kernels);
 }
 
+template <int Positions, int Vectors>
+constexpr void fill_innermost_pairs(PairKernels& kernels) {
+  kernels.innermost[Positions][Vectors] = &innermost<float, Positions, Vectors, PairProducts>;
+  if constexpr (Vectors > 1) fill_innermost_pairs<Positions, Vectors - 1>(kernels);
+}
+
 template <int Rows, int Vectors>
 constexpr void fill_outer_pairs(PairKernels& kernels) {
   kernels.outer[Rows][Vectors] = &outer<float, Rows, Vectors, PairProducts>;
@@ -64,11 +71,15 @@ constexpr void fill_outer_pairs(PairKernels& kernels) {
 template <class Budget, int Rows = 1>
 constexpr PairKernels pair_kernels() {
   if constexpr (Rows > PairKernels::Float::kMaxRows) {
-    return {&join_pairs, {}, {}};
+    return {&join_pairs, {}, {}, {}};
   } else {
     PairKernels kernels = pair_kernels<Budget, Rows + 1>();
     if constexpr (Rows > 1 && Rows <= count(Budget::correlate_vectors))
       fill_correlate_pairs<Rows, Budget::correlate_vectors[Rows - 1]>(kernels);
+    if constexpr (Rows <= count(Budget::correlate_vectors)) {
+      constexpr int kVectors = Budget::correlate_vectors[Rows - 1];
+      fill_innermost_pairs < Rows, kVectors<Budget::innermost_vectors ? kVectors : Budget::innermost_vectors>(kernels);
+    }
     if constexpr (Rows <= Budget::outer_rows) fill_outer_pairs<Rows, Budget::outer_vectors>(kernels);
     return kernels;
   }

@@ -63,7 +63,7 @@ inline Vector<T> broadcast(T value) {
 
 // What two elements, one of them broadcast, add to a sum: their product.
 struct ElementProducts {
-  static constexpr int kPositions = 1;  // of a sum over them
+  static constexpr int kElements = 1;  // of a row that it takes
 
   template <class T>
   static inline __attribute__((always_inline)) Vector<T> broadcast(const T* element) {

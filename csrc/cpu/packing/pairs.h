@@ -11,9 +11,10 @@ inline void join_channels(const PairKernels& kernels, float* rows, int64_t row, 
   if (channels % 2) kernels.join({rows + channels / 2 * row, 0, rows + (channels - 1) * row, nullptr, 0, 1, row});
 }
 
-// Of rows of positions, each position with the one after it.
-inline void join_positions(const PairKernels& kernels, float* rows, int64_t row, int64_t count) {
-  kernels.join({rows, row, rows, rows + 1, row, count, row - 1});
+// Of rows of `count` elements, each with the one after it, the last with a zero.
+inline void join_neighbours(const PairKernels& kernels, float* rows, int64_t row, int64_t row_count, int64_t count) {
+  kernels.join({rows, row, rows, rows + 1, row, row_count, count - 1});
+  kernels.join({rows + count - 1, row, rows + count - 1, nullptr, row, row_count, 1});
 }
 
 }  // namespace torch_conv1d::cpu

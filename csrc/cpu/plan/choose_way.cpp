@@ -8,11 +8,12 @@ Choice choose_way(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   // The choice of Toom-Cook and thin is one of all taps, and so are they.
   if (uses_fft(c, algorithm)) return {Way::fft, c};
-  if (channels_are_pairs(c, data)) return {Way::pairs, c.with_met_taps()};
+  const Correlation met = c.with_met_taps();
+  if (channels_are_pairs(c, data))
+    return {lanes_are_innermost_rows(met, sum_bytes, data, machine) ? Way::innermost_pairs : Way::pairs, met};
   if (uses_toom_cook(c, algorithm, sum_bytes) && !taps_are_fewer_products(c, algorithm)) return {Way::toom_cook, c};
   if (filters_channels(c, sum_bytes, data)) return {Way::channels, c};
   if (lanes_are_stored_weights(c, sum_bytes)) return {Way::thin_stored, c};
-  const Correlation met = c.with_met_taps();
   if (taps_are_rows(met, algorithm)) return {Way::tap_rows, met};
   if (lanes_are_rows(c, sum_bytes)) return {Way::thin, c};
   if (has_few_positions(met.with_outside(), sum_bytes, data, machine)) return {Way::few_positions, met};

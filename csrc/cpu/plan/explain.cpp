@@ -131,6 +131,11 @@ Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data,
                     ", so only the ends of the source are packed, ", plan.panel_length, " positions at a time"))};
 }
 
+Words in_pairs(Words words) {
+  words.algorithm += ", pairs of channels";
+  return words;
+}
+
 Words explain_correlation(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   const auto [way, computed] = choose_way(c, algorithm, sum_bytes, data, machine);
@@ -160,11 +165,10 @@ Words explain_correlation(
       return explain_innermost(computed, sum_bytes, machine);
     case Way::fir_rows:
       return explain_fir_rows(computed, sum_bytes, machine);
-    case Way::pairs: {
-      Words words = explain_correlate(computed, sum_bytes, data, machine);
-      words.algorithm = "pairs of channels";
-      return words;
-    }
+    case Way::innermost_pairs:
+      return in_pairs(explain_innermost(computed, sum_bytes, machine));
+    case Way::pairs:
+      return in_pairs(explain_correlate(computed, sum_bytes, data, machine));
     case Way::correlate:
       break;
   }

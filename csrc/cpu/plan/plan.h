@@ -74,6 +74,7 @@ struct DataFacts {
 // The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is for.
 enum class Way {
   fft,
+  innermost_pairs,
   pairs,
   toom_cook,
   channels,

@@ -304,6 +304,7 @@ TOOM_COOK = tuple(
         n1_ci96_co96_l261_k8_s2_p9_d1_g2_reflect
         n1_ci48_co48_l1036_k6_s3_p0x5_d1_g1
         n2_ci24_co64_l289_k17_s2_p8_d1_g1
+        n1_ci50_co60_l262_k41_s2_p20_d1_g1
         n1_ci64_co65_l758_k11_s5_p7_d1_g1_circular
         n2_ci32_co33_l1301_k5_s1_p4x3_d1_g1_circular
         n1_ci48_co50_l933_k6_s3_p5x4_d1_g1_reflect

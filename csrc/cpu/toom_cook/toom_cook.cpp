@@ -4,8 +4,9 @@
 //   for every item (samples, group, tiles of positions, bands), in parallel:
 //     pack a few channels; split each into the places of its tiles and transform: [point][channel][sample][tile][phase]
 //     for every band:
-//       transform its weights, unless that has been done
-//       at each point, products of all rows: [point][row][sample][tile][phase]
+//       for its channels, or some of them:
+//         transform their weights, unless that has been done
+//         at each point, products of all rows: [point][row][sample][tile][phase] += ...
 //       for each sample: transform each row, join its places, copy the rows into the result
 //   fold back what a padding mode repeats
 #include "toom_cook.h"
@@ -47,7 +48,7 @@ class ToomCookCall {
       parallel_for(c.groups * plan_.bands(), true, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t group = i / plan_.bands(), band = i % plan_.bands();
-          transform_weights(group, plan_.band(band), weights_.data() + weights_at(group, band));
+          transform_weights(group, plan_.band(band), 0, c.channels, weights_.data() + weights_at(group, band));
         }
       });
   }
@@ -72,8 +73,10 @@ class ToomCookCall {
   // Weights that stay in the L1 cache on their way into the transform.
   static constexpr int64_t kPackedBytes = 16 << 10;
 
-  // From one point to the next in the weights of a band.
-  int64_t point_weights(const ToomCookBand& band) const { return row_weights_ * band.rows() + kVectorRoom; }
+  // From one point to the next in the weights of rows and channels c.
+  int64_t point_weights(int64_t rows, int64_t channels) const {
+    return channels * plan_.source_phases * plan_.tap_groups * rows + kVectorRoom;
+  }
   // Where those of a band are, of all.
   int64_t weights_at(int64_t group, int64_t band) const {
     const ToomCookBand b = plan_.band(band);
@@ -81,26 +84,26 @@ class ToomCookCall {
     return plan_.points * (rows * row_weights_ + (group * plan_.bands() + band) * kVectorRoom);
   }
 
-  // Of a band, to [point][channel][tap group][j][row].
-  void transform_weights(int64_t group, const ToomCookBand& band, T* to) const {
+  // Of a band and channels c, to [point][channel][tap group][j][row].
+  void transform_weights(int64_t group, const ToomCookBand& band, int64_t channel0, int64_t channels, T* to) const {
     // Taps of a channel c in the order [t][j][r], those beyond the kernel being zeros: k, or backwards for a negative step.
     const int64_t padded = plan_.tap_groups * plan_.taps * plan_.source_phases, rows = band.rows();
     const int64_t of_tap = plan_.source_phases * rows, fitting = kPackedBytes / (padded * rows * int64_t(sizeof(T)));
     const int64_t most =
-        std::clamp<int64_t>(fitting < kVectorRoom ? fitting : fitting / kVectorRoom * kVectorRoom, 1, c_.channels);
+        std::clamp<int64_t>(fitting < kVectorRoom ? fitting : fitting / kVectorRoom * kVectorRoom, 1, channels);
     const Scratch<T> packed(most * padded * rows + kVectorRoom);
     int64_t offsets[kMaxToomCookTaps];
     for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * of_tap;
-    const E* w = w_ + group * c_.w_group + band.r0 * c_.w_row;
-    for (int64_t first = 0; first < c_.channels; first += most, w += most * c_.w_channel) {
-      const int64_t count = std::min(most, c_.channels - first);
+    const E* w = w_ + group * c_.w_group + band.r0 * c_.w_row + channel0 * c_.w_channel;
+    for (int64_t first = 0; first < channels; first += most, w += most * c_.w_channel) {
+      const int64_t count = std::min(most, channels - first);
       if (c_.step > 0)
         pack_forwards(w, rows, count, padded, packed.data());
       else
         pack_backwards(w, band, count, padded, packed.data());
       kernels_.transform_weight[plan_.taps](
           {packed.data(), plan_.taps * of_tap, offsets, T(0), to + first * plan_.tap_groups * of_tap, of_tap,
-           point_weights(band), count * plan_.tap_groups, of_tap});
+           point_weights(rows, channels), count * plan_.tap_groups, of_tap});
     }
   }
 
@@ -146,7 +149,8 @@ class ToomCookCall {
           row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation)),
           source_(plan_.points * plan_.channels * row_),
           products_(plan_.points * plan_.band_rows() * row_),
-          weights_(plan_.shared_weights ? 0 : plan_.points * (call.row_weights_ * plan_.band_rows() + kVectorRoom)),
+          weights_(
+              plan_.shared_weights ? 0 : plan_.points * call.point_weights(plan_.band_rows(), plan_.weight_channels)),
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
           result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
@@ -160,13 +164,16 @@ class ToomCookCall {
       transform_source();
       for (int64_t i = band0_; i < last_band_; ++i) {
         const ToomCookBand band = plan_.band(i);
-        const T* weights = weights_.data();
-        if (plan_.shared_weights)
-          weights = call_.weights_.data() + call_.weights_at(group_, i);
-        else
-          call_.transform_weights(group_, band, weights_.data());
-        for (int64_t point = 0; point < plan_.points; ++point)
-          multiply(band, point, weights + point * call_.point_weights(band));
+        for (int64_t first = 0; first < c_.channels; first += plan_.weight_channels) {
+          const int64_t channels = std::min(plan_.weight_channels, c_.channels - first);
+          const T* weights = weights_.data();
+          if (plan_.shared_weights)
+            weights = call_.weights_.data() + call_.weights_at(group_, i);
+          else
+            call_.transform_weights(group_, band, first, channels, weights_.data());
+          for (int64_t point = 0; point < plan_.points; ++point)
+            multiply(band, point, first, channels, weights + point * call_.point_weights(band.rows(), channels));
+        }
         for (int64_t n = 0; n < samples_; ++n) write(band, n);
       }
     }
@@ -189,8 +196,8 @@ class ToomCookCall {
 
     T* products(const ToomCookBand& band, int64_t point) const { return products_.data() + point * band.rows() * row_; }
 
-    // Products of a band at one point, zeros for rows that have none.
-    void multiply(const ToomCookBand& band, int64_t point, const T* weights) const {
+    // Products of a band and channels c at one point, zeros for rows that have none.
+    void multiply(const ToomCookBand& band, int64_t point, int64_t first, int64_t channels, const T* weights) const {
       const auto& kernels = call_.kernels_;
       const int64_t lanes = kernels.lanes, rows = plan_.rows_at(band, point);
       const int64_t row_tiles = ceil_div(rows, kernels.correlate_rows);
@@ -199,10 +206,11 @@ class ToomCookCall {
       CorrelateArgs<T> args{};
       args.x_row = plan_.source_phases * row_;
       args.offset = offsets_.data();
-      args.channels = c_.channels;
+      args.channels = channels;
       args.taps = plan_.terms(point);
       args.w_skip = (plan_.terms(0) - args.taps) * band.rows();
       args.out_row = row_;
+      args.goes_on = first > 0;
       for (int64_t tile = 0; tile < row_tiles; ++tile) {
         const int64_t row0 = tile * rows / row_tiles, tile_rows = (tile + 1) * rows / row_tiles - row0;
         args.w = weights + row0;
@@ -211,7 +219,7 @@ class ToomCookCall {
           const int64_t left = ceil_div(columns_ - i, lanes);
           const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[tile_rows]));
           args.tiles = std::max<int64_t>((columns_ - i) / (vectors * lanes), 1);
-          args.x = source_.data() + point * plan_.channels * row_ + i;
+          args.x = source_.data() + (point * plan_.channels + first * plan_.source_phases) * row_ + i;
           args.out = out + row0 * row_ + i;
           kernels.correlate[tile_rows][vectors](args);
           i += args.tiles * vectors * lanes;

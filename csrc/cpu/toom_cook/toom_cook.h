@@ -79,7 +79,8 @@ struct ToomCookPlan : ToomCookForm {
   int64_t band_channels, band_phases;  // the most of a band: all phases, or one channel
   // An item of work: samples, tiles of each phase of the dilation, bands; one group.
   int64_t n_block, q_block, band_block;
-  bool shared_weights;  // transformed once, for all items; otherwise by each item, those of a band at a time
+  bool shared_weights;      // transformed once, for all items; otherwise by each item, those of a band
+  int64_t weight_channels;  // and of so many channels c at a time
 
   int64_t column_blocks(int64_t n) const { return ceil_div(n, n_block) * ceil_div(tiles, q_block); }
   int64_t band_rows() const { return band_channels * band_phases; }

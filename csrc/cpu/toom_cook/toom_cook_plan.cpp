@@ -16,15 +16,15 @@ constexpr double kProduct = 1.15, kTransform = 12, kWeight = 9, kSharedWeight = 
 constexpr double kSumProduct = 1, kSumWeight = 16;
 // Columns and positions fill vectors, at least those of AVX2.
 constexpr int64_t kLanes = 8;
-// Runs of weights in grad_input, in bytes, below which reading them counts twice.
-constexpr int64_t kWeightRun = 256;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
-// much, which leaves room for a band: its products and, if they are not shared, its weights.
-constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kBandBytes = 3 << 18;
-// Products alone stay in the L2 cache, beside a point of the source.
-constexpr int64_t kProductBytes = kBandBytes / 4;
+// much, which leaves room for the products of a band and, if they are not shared, for weights of some of its channels.
+constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 9 << 16;
+// Products stay in the L2 cache, beside a point of the source.
+constexpr int64_t kProductBytes = 3 << 16;
+// Rows of a band: vectors of weights to transform, and in grad_input as many neighbours in memory.
+constexpr int64_t kBandRows = 64;
 // Columns that fit come in whole tiles of about so many.
 constexpr int64_t kTileColumns = 32;
 // Columns of an item: enough for few of them to lie between samples or beyond the end.
@@ -89,11 +89,9 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
   // Weights that meet one block of positions belong to its item.
   plan.shared_weights = cut.shared && (plan.n_block < n || plan.q_block < plan.tiles);
 
-  // As many rows as there is room for, the fewer of them the more often passes the source: whole tiles of them.
-  const int64_t row_weights = plan.points * plan.channels * plan.tap_groups;
-  const int64_t band_rows =
-      (plan.shared_weights ? kProductBytes : kBandBytes) / sum_bytes /
-      (plan.points * plan.n_block * plan.sample_columns(plan.q_block) + (plan.shared_weights ? 0 : row_weights));
+  // As many rows as products have room for, the fewer of them the more often passes the source: whole tiles of them.
+  const int64_t row_products = plan.points * plan.n_block * plan.sample_columns(plan.q_block);
+  const int64_t band_rows = std::min(kProductBytes / sum_bytes / row_products, kBandRows);
   const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
   plan.band_channels =
       std::clamp<int64_t>(fitting_channels < step ? fitting_channels : fitting_channels / step * step, 1, c.rows);
@@ -104,6 +102,10 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
   if (plan.band_channels >= step)
     plan.band_channels = std::min(ceil_div(ceil_div(channels, bands), step) * step, c.rows);
   plan.band_block = ceil_div(channels, plan.band_channels) * ceil_div(plan.phases, plan.band_phases);
+  const int64_t channel_weights = plan.points * plan.tap_groups * plan.source_phases * plan.band_rows();
+  const int64_t most_channels =
+      plan.shared_weights ? c.channels : std::clamp<int64_t>(kWeightBytes / sum_bytes / channel_weights, 1, c.channels);
+  plan.weight_channels = ceil_div(c.channels, ceil_div(c.channels, most_channels));
   return plan;
 }
 
@@ -139,9 +141,7 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes
       form.rows * row_bytes > kSharedBytes ? fitting / form.dilation - form.tap_groups + 1 : form.tiles;
   const int64_t blocks = ceil_div(form.tiles, std::max<int64_t>(most, 1));
   const int64_t columns = form.sample_columns(form.tiles) + (blocks - 1) * (form.tap_groups - 1) * form.dilation;
-  const int64_t run = kBandBytes / row_bytes / form.phases * c.taps * sum_bytes;
-  const double weight = c.step < 0 && run < kWeightRun ? 2 * kWeight : kWeight;
-  return in_vectors(columns) * column_cost(c, form, kProduct) + blocks * weight * weights_at_points(form) <
+  return in_vectors(columns) * column_cost(c, form, kProduct) + blocks * kWeight * weights_at_points(form) <
          in_vectors(form.length) * c.taps;
 }
 

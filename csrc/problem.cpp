@@ -31,6 +31,22 @@ std::optional<PaddingMode> find_padding_mode(std::string_view name) {
   return std::nullopt;
 }
 
+Conv1dProblem with_met_taps(const Conv1dProblem& p) {
+  if (p.padding_mode != PaddingMode::zeros) return p;
+  const auto met = [&](int64_t k) {
+    const int64_t first = k * p.dilation - p.pad_left;
+    return first < p.l_in && first + (p.l_out - 1) * p.stride >= 0;
+  };
+  int64_t begin = 0, end = p.kernel_size;
+  while (begin + 1 < end && !met(begin)) ++begin;
+  while (begin + 1 < end && !met(end - 1)) --end;
+  Conv1dProblem fewer = p;
+  fewer.kernel_size = end - begin;
+  fewer.pad_left -= begin * p.dilation;
+  fewer.pad_right -= (p.kernel_size - end) * p.dilation;
+  return fewer;
+}
+
 std::string to_string(const Conv1dProblem& p) {
   const auto number = [](const char* prefix, int64_t value) { return prefix + std::to_string(value); };
   std::string text = number("n", p.n) + number("_ci", p.c_in) + number("_co", p.c_out) + number("_l", p.l_in) +

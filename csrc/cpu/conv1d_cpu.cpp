@@ -2,6 +2,7 @@
 #include "conv1d_cpu.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "dispatch.h"
 #include "drivers.h"
@@ -78,6 +79,17 @@ void run_correlation(
   });
 }
 
+// Rows of some taps, from the first of them on, become rows of all taps, the others zero: in place, the last row first.
+template <class E>
+void spread_taps(E* w, int64_t rows, int64_t some, int64_t first, int64_t taps) {
+  for (int64_t row = rows - 1; row >= 0; --row) {
+    E* const to = w + row * taps;
+    std::memmove(to + first, w + row * some, size_t(some) * sizeof(E));
+    std::fill_n(to, first, E{});
+    std::fill(to + first + some, to + taps, E{});
+  }
+}
+
 }  // namespace
 
 void forward(
@@ -133,11 +145,20 @@ void grad_weight(
     const Conv1dProblem& p, DType dtype, Algorithm algorithm, View grad_y, View x, void* grad_w, void* grad_b) {
   const KernelTable* table = active().kernels;
   if (!table) return reference::grad_weight(p, dtype, grad_y, x, grad_w, grad_b);
-  if (grad_w && uses_fft(forward_correlation(p), algorithm)) {
-    fft_grad_weight(p, dtype, *table, grad_y, x, grad_w);
+  const Conv1dProblem met = with_met_taps(p);
+  void* const met_w = grad_w;
+  if (grad_w && uses_fft(forward_correlation(met), algorithm)) {
+    fft_grad_weight(met, dtype, *table, grad_y, x, grad_w);
     grad_w = nullptr;
   }
-  sum_grad_weight(p, dtype, algorithm, *table, grad_y, x, grad_w, grad_b);
+  sum_grad_weight(met, dtype, algorithm, *table, grad_y, x, grad_w, grad_b);
+  if (met_w && met.kernel_size < p.kernel_size)
+    with_element(dtype, [&](auto element) {
+      const int64_t first_tap = (p.pad_left - met.pad_left) / p.dilation;
+      spread_taps(
+          static_cast<decltype(element)*>(met_w), p.c_out * p.c_in_per_group(), met.kernel_size, first_tap,
+          p.kernel_size);
+    });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -67,13 +67,13 @@ class ChannelsCall {
         source_.stride_c, source_.stride_l};
     const int64_t first = q0 * c_.source_stride + c_.first_offset();
     const int64_t count = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
-    const bool in_place = c_.taps <= kTapsInPlace && ChannelRows<E>::in_place(source, channels, lanes);
-    ChannelRows<E> rows(channels, lanes, in_place, count);
+    const bool in_place = c_.taps <= kTapsInPlace && ChannelRows<E>::in_place(source, channels, 1, lanes);
+    ChannelRows<E> rows(channels, 1, lanes, in_place, count);
     rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
 
     const std::vector<Fold> folds = folds_into(q0 * c_.phases, (q0 + q_len) * c_.phases);
     const int64_t span = c_.last_offset() - c_.first_offset() + 1;
-    ChannelRows<E> outside(channels, lanes, in_place, folds.empty() ? 0 : span);
+    ChannelRows<E> outside(channels, 1, lanes, in_place, folds.empty() ? 0 : span);
     const Scratch<T> sums(folds.empty() ? 0 : rows.width());
     const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && channels % lanes == 0;
     const Scratch<T> result(out_in_place ? 0 : q_len * rows.width());

@@ -1,4 +1,8 @@
-// An item of grad_weight of a depthwise layer whose lanes are channels.
+// An item of grad_weight of groups of few channels, whose lanes are groups: above all of depthwise layers.
+//
+//   for every panel of positions:
+//     transpose x and grad_y, unless they lie as lanes: [position][channel of a group][group]
+//     sums += the products of all taps of all input channels with all output channels
 #pragma once
 
 #include <algorithm>
@@ -18,32 +22,36 @@ class ChannelsItem {
   ChannelsItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
       : call_(call),
         b_(block),
+        rows_(call.c.rows),
+        channels_(call.c.channels),
         lanes_(call.kernels.lanes),
-        x_count_(call.plan.panel_length * call.p.stride + call.p.span()),
         x_(b_.groups,
+           channels_,
            lanes_,
-           call.weights <= kTapsInPlace && ChannelRows<E>::in_place(call.x, b_.groups, lanes_),
-           x_count_),
+           call.weights <= kTapsInPlace && ChannelRows<E>::in_place(call.x, b_.groups, channels_, lanes_),
+           call.plan.panel_length * call.p.stride + call.p.span()),
         width_(x_.width()),
-        g_in_place_(ChannelRows<E>::in_place(call.grad_y, b_.groups, lanes_)),
-        g_(g_in_place_ ? 0 : call.plan.panel_length * width_),
+        g_in_place_(ChannelRows<E>::in_place(call.grad_y, b_.groups, rows_, lanes_)),
+        g_count_(g_in_place_ ? 0 : call.plan.panel_length * rows_ * width_),
+        g_(g_count_),
         ones_(width_),
-        sums_((call.weights + 1) * width_) {}
+        row_sums_(call.weights + b_.has_bias),
+        sums_(rows_ * row_sums_ * width_) {}
 
   void run() {
     const Conv1dProblem& p = call_.p;
     std::fill_n(ones_.data(), width_, T(1));
-    std::fill_n(sums_.data(), (call_.weights + 1) * width_, T(0));
-    if (!g_in_place_) std::fill_n(g_.data(), call_.plan.panel_length * width_, T(0));
+    std::fill_n(sums_.data(), rows_ * row_sums_ * width_, T(0));
+    if (width_ > b_.groups) std::fill_n(g_.data(), g_count_, T(0));
     std::vector<int64_t> offsets;
-    for (int64_t k = 0; k < call_.weights; ++k) offsets.push_back(k * p.dilation);
+    for (int64_t k = 0; k < call_.c.taps; ++k) offsets.push_back(k * p.dilation);
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
       for (int64_t n = n0; n < n0 + runs; ++n)
         for (int64_t lo = lo0; lo < lo0 + length; lo += call_.plan.panel_length) {
           const int64_t count = std::min(call_.plan.panel_length, lo0 + length - lo);
           if (call_.weights)
             x_.point_at(
-                call_.copy, from_sample(call_.x, n), p.l_in, p.padding_mode, lo * p.stride - p.pad_left,
+                call_.copy, from_sample(call_.x, n, channels_), p.l_in, p.padding_mode, lo * p.stride - p.pad_left,
                 (count - 1) * p.stride + p.span());
           add(offsets, n, lo, count);
         }
@@ -52,54 +60,66 @@ class ChannelsItem {
   }
 
  private:
-  View from_sample(const View& v, int64_t n) const {
+  // From the first channel of the item on, of groups of so many.
+  View from_sample(const View& v, int64_t n, int64_t channels) const {
     return {
-        static_cast<const E*>(v.data) + n * v.stride_n + b_.group0 * v.stride_c, v.stride_n, v.stride_c, v.stride_l};
+        static_cast<const E*>(v.data) + n * v.stride_n + b_.group0 * channels * v.stride_c, v.stride_n, v.stride_c,
+        v.stride_l};
   }
 
   void add(const std::vector<int64_t>& offsets, int64_t n, int64_t lo0, int64_t length) const {
-    const View view = from_sample(call_.grad_y, n);
+    const View view = from_sample(call_.grad_y, n, rows_);
     const E* from = static_cast<const E*>(view.data) + lo0 * view.stride_l;
     if constexpr (std::is_same_v<E, T>)
-      if (g_in_place_) {
-        add_rows(offsets, from, view.stride_l, length);
-        return;
-      }
-    call_.copy.in({g_.data(), 1, width_, from, view.stride_c, view.stride_l, b_.groups, length});
-    add_rows(offsets, g_.data(), width_, length);
+      if (g_in_place_) return add_rows(offsets, from, view.stride_l, length);
+    copy_channel_rows(call_.copy, g_.data(), width_, from, view, b_.groups, rows_, length);
+    add_rows(offsets, g_.data(), rows_ * width_, length);
   }
 
   void add_rows(const std::vector<int64_t>& offsets, const T* g, int64_t g_row, int64_t length) const {
     const auto& kernels = call_.kernels;
     const T* ones = ones_.data();
     constexpr int64_t kNoOffset = 0;
-    for (int64_t channel = 0; channel < width_;) {
-      const int64_t vectors = std::min(kernels.channel_vectors, (width_ - channel) / lanes_);
-      for (int64_t k = 0; k < call_.weights; k += kernels.channel_taps)
-        kernels.channel_sums[std::min(kernels.channel_taps, call_.weights - k)][vectors](
-            {x_.data(), call_.p.stride, offsets.data() + k, channel, g + channel, g_row, &sums_[k * width_ + channel],
-             width_, length});
-      // The bias is one more weight, whose x is a row of ones.
-      if (b_.has_bias)
-        kernels.channel_sums[1][vectors](
-            {&ones, 0, &kNoOffset, channel, g + channel, g_row, &sums_[call_.weights * width_ + channel], width_,
-             length});
-      channel += vectors * lanes_;
+    const int64_t channels = call_.weights ? channels_ : 0;
+    for (int64_t lane = 0; lane < width_;) {
+      const int64_t vectors = std::min(kernels.channel_vectors, (width_ - lane) / lanes_);
+      for (int64_t row = 0; row < rows_; ++row) {
+        const T* const its_g = g + row * width_ + lane;
+        T* sum = &sums_[row * row_sums_ * width_ + lane];
+        for (int64_t channel = 0; channel < channels; ++channel)
+          for (int64_t k = 0, taps; k < call_.c.taps; k += taps, sum += taps * width_) {
+            taps = std::min(kernels.channel_taps, call_.c.taps - k);
+            kernels.channel_sums[taps][vectors](
+                {x_.data(), call_.p.stride, offsets.data() + k, channel * width_ + lane, its_g, g_row, sum, width_,
+                 length});
+          }
+        // The bias is one more weight, whose x is a row of ones.
+        if (b_.has_bias)
+          kernels.channel_sums[1][vectors]({&ones, 0, &kNoOffset, lane, its_g, g_row, sum, width_, length});
+      }
+      lane += vectors * lanes_;
     }
   }
 
   void write() const {
-    call_.write_weights(b_.part, b_.group0, 0, sums_.data(), 1, width_, b_.groups, call_.weights);
-    if (b_.has_bias) call_.write_bias(b_.part, b_.group0, &sums_[call_.weights * width_], 1, b_.groups);
+    for (int64_t row = 0; row < rows_; ++row) {
+      const int64_t co = b_.group0 * rows_ + row;
+      const T* const sums = &sums_[row * row_sums_ * width_];
+      call_.write_weights(b_.part, co, 0, sums, 1, width_, b_.groups, call_.weights, rows_);
+      if (b_.has_bias) call_.write_bias(b_.part, co, sums + call_.weights * width_, 1, b_.groups, rows_);
+    }
   }
 
   const GradWeightCall<E>& call_;
   const GradWeightBlock<E> b_;
-  const int64_t lanes_, x_count_;
+  const int64_t rows_, channels_, lanes_;
   ChannelRows<E> x_;
   const int64_t width_;
   const bool g_in_place_;
-  const Scratch<T> g_, ones_, sums_;
+  const int64_t g_count_;
+  const Scratch<T> g_, ones_;
+  const int64_t row_sums_;  // weights of an output channel, and its bias
+  const Scratch<T> sums_;   // [output channel of a group][weight, then the bias][group]
 };
 
 }  // namespace torch_conv1d::cpu

@@ -49,7 +49,7 @@ struct GradWeightCall {
         w_parts(one_part ? 0 : plan.reduction.parts * p.c_out * weights),
         b_parts(one_part ? 0 : plan.reduction.parts * p.c_out) {}
 
-  // The sums of a part for `rows` output channels from co on and `columns` weights of each from j on, which are
+  // The sums of a part for `rows` output channels, every co_step-th from co on, and `columns` weights of each from j on, which are
   // from[r * from_row + i * from_column]: to the result, or kept until all parts are there.
   void write_weights(
       int64_t part,
@@ -59,20 +59,27 @@ struct GradWeightCall {
       int64_t from_row,
       int64_t from_column,
       int64_t rows,
-      int64_t columns) const {
-    if (one_part) return place_weights(co, j, from, from_row, from_column, rows, columns);
+      int64_t columns,
+      int64_t co_step = 1) const {
+    if (one_part) return place_weights(co, j, from, from_row, from_column, rows, columns, co_step);
     const int64_t at = (part * p.c_out + co) * weights + j;
-    copy_sums.in({w_parts.data() + at, weights, 1, from, from_row, from_column, rows, columns});
+    copy_sums.in({w_parts.data() + at, co_step * weights, 1, from, from_row, from_column, rows, columns});
   }
   // The same to the result. Of exchanged operands, row r of a group, channel c and tap k are its channel r, row c and tap taps - 1 - k.
   void place_weights(
-      int64_t co, int64_t j, const T* from, int64_t from_row, int64_t from_column, int64_t rows, int64_t columns)
-      const {
+      int64_t co,
+      int64_t j,
+      const T* from,
+      int64_t from_row,
+      int64_t from_column,
+      int64_t rows,
+      int64_t columns,
+      int64_t co_step = 1) const {
     if (!exchanged)
-      return copy.out({grad_w + co * weights + j, weights, 1, from, from_row, from_column, rows, columns});
+      return copy.out({grad_w + co * weights + j, co_step * weights, 1, from, from_row, from_column, rows, columns});
     for (int64_t done = 0, count; done < rows; done += count) {
-      const int64_t group = (co + done) / c.rows, row = (co + done) % c.rows;
-      count = std::min(rows - done, c.rows - row);
+      const int64_t group = (co + done * co_step) / c.rows, row = (co + done * co_step) % c.rows;
+      count = co_step == 1 ? std::min(rows - done, c.rows - row) : 1;
       E* const to = grad_w + group * c.rows * weights;
       for (int64_t i = 0; i < std::min(c.taps, columns); ++i) {
         const int64_t channel = (j + i) / c.taps, tap = (j + i) % c.taps;
@@ -83,11 +90,11 @@ struct GradWeightCall {
       }
     }
   }
-  void write_bias(int64_t part, int64_t co, const T* from, int64_t from_row, int64_t rows) const {
+  void write_bias(int64_t part, int64_t co, const T* from, int64_t from_row, int64_t rows, int64_t co_step = 1) const {
     if (one_part)
-      copy.out({grad_b + co, 0, 1, from, 0, from_row, 1, rows});
+      copy.out({grad_b + co, 0, co_step, from, 0, from_row, 1, rows});
     else
-      copy_sums.in({b_parts.data() + part * p.c_out + co, 0, 1, from, 0, from_row, 1, rows});
+      copy_sums.in({b_parts.data() + part * p.c_out + co, 0, co_step, from, 0, from_row, 1, rows});
   }
 
   const KernelTable& table;

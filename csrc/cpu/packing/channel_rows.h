@@ -1,4 +1,4 @@
-// Positions of a source as pointers to rows of consecutive channels, for tiles whose lanes are channels.
+// Positions of a source as pointers to rows of channels, for tiles whose lanes are channels, or groups of a few of them.
 #pragma once
 
 #include <algorithm>
@@ -12,30 +12,54 @@
 
 namespace torch_conv1d::cpu {
 
-// Rows of `channels` channels for positions [first, first + count) of one sample, some of them outside the source. Where
-// channels are neighbours in memory, are of the type of the sums and fill whole vectors, rows are those of the source.
+// to[(position * channels + channel) * width + group] = `count` positions of `groups` groups of `channels` channels, from the
+// first of them on.
+template <class E>
+void copy_channel_rows(
+    const CopyKernels<E>& copy,
+    SumOf<E>* to,
+    int64_t width,
+    const E* from,
+    const View& strides,
+    int64_t groups,
+    int64_t channels,
+    int64_t count) {
+  if (strides.stride_c == 1 && channels > 1)
+    for (int64_t i = 0; i < count; ++i)
+      copy.in({to + i * channels * width, 1, width, from + i * strides.stride_l, channels, 1, groups, channels});
+  else
+    for (int64_t channel = 0; channel < channels; ++channel)
+      copy.in(
+          {to + channel * width, 1, channels * width, from + channel * strides.stride_c, channels * strides.stride_c,
+           strides.stride_l, groups, count});
+}
+
+// Rows, [channel of a group][group], for positions [first, first + count) of one sample, some of them outside the source. Where the
+// channels of all groups are neighbours in memory, are of the type of the sums and fill whole vectors, rows are those of the source.
 template <class E>
 class ChannelRows {
   using T = SumOf<E>;
 
  public:
-  ChannelRows(int64_t channels, int64_t lanes, bool in_place, int64_t most)
-      : channels_(channels),
-        width_((channels + lanes - 1) / lanes * lanes),
+  ChannelRows(int64_t groups, int64_t channels, int64_t lanes, bool in_place, int64_t most)
+      : groups_(groups),
+        channels_(channels),
+        width_((groups + lanes - 1) / lanes * lanes),
+        row_(channels * width_),
         in_place_(in_place),
-        zeros_(width_),
-        copies_(in_place ? 0 : most * width_),
+        zeros_(row_),
+        copies_(in_place ? 0 : most * row_),
         rows_(size_t(most)) {
-    std::fill_n(zeros_.data(), width_, T(0));
-    // Lanes beyond the last channel are computed, and left out of the result.
-    if (width_ > channels && !in_place) std::fill_n(copies_.data(), most * width_, T(0));
+    std::fill_n(zeros_.data(), row_, T(0));
+    // Lanes beyond the last group are computed, and left out of the result.
+    if (width_ > groups && !in_place) std::fill_n(copies_.data(), most * row_, T(0));
   }
 
-  static bool in_place(const View& source, int64_t channels, int64_t lanes) {
-    return std::is_same_v<E, T> && source.stride_c == 1 && channels % lanes == 0;
+  static bool in_place(const View& source, int64_t groups, int64_t channels, int64_t lanes) {
+    return std::is_same_v<E, T> && source.stride_c == 1 && channels == 1 && groups % lanes == 0;
   }
 
-  int64_t width() const { return width_; }
+  int64_t width() const { return width_; }  // of one channel
   const T* const* data() const { return rows_.data(); }
 
   // `source` begins at the first channel of the sample.
@@ -43,9 +67,9 @@ class ChannelRows {
       const CopyKernels<E>& copy, View source, int64_t length, PaddingMode padding, int64_t first, int64_t count) {
     const E* from = static_cast<const E*>(source.data);
     const auto copy_rows = [&](int64_t to, int64_t position, int64_t rows) {
-      copy.in(
-          {copies_.data() + to * width_, 1, width_, from + position * source.stride_l, source.stride_c, source.stride_l,
-           channels_, rows});
+      copy_channel_rows(
+          copy, copies_.data() + to * row_, width_, from + position * source.stride_l, source, groups_, channels_,
+          rows);
     };
     const int64_t begin = std::clamp<int64_t>(-first, 0, count),
                   end = std::clamp<int64_t>(length - first, begin, count);
@@ -60,13 +84,13 @@ class ChannelRows {
       // What a padding mode repeats is a second pointer to a row that is here already, as a rule.
       const bool is_here = position >= first + begin && position < first + end;
       const int64_t at = is_here ? position - first : i;
-      rows_[size_t(i)] = position < 0 ? zeros_.data() : copies_.data() + at * width_;
+      rows_[size_t(i)] = position < 0 ? zeros_.data() : copies_.data() + at * row_;
       if (position >= 0 && !is_here) copy_rows(i, position, 1);
     }
   }
 
  private:
-  const int64_t channels_, width_;
+  const int64_t groups_, channels_, width_, row_;
   const bool in_place_;
   const Scratch<T> zeros_, copies_;
   std::vector<const T*> rows_;

@@ -176,7 +176,8 @@ Words explain_correlation(
 }
 
 Words explain_grad_weight(
-    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+    const Conv1dProblem& all, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const Conv1dProblem p = with_met_taps(all);
   const Correlation c = forward_correlation(p);
   if (uses_fft(c, algorithm)) return explain_fft(c);
   const bool exchanges = exchanges_operands(p, algorithm, sum_bytes, data);
@@ -198,6 +199,9 @@ Words explain_grad_weight(
                                               : lanes.algorithm,
       "", text("groups ", plan.group_block, ", output channels ", plan.co_block, ", input channels ", plan.ci_block),
       text(
+          p.kernel_size < all.kernel_size
+              ? text("only ", p.kernel_size, " of ", all.kernel_size, " taps meet more than padding; ")
+              : "",
           exchanges ? "x and grad_y change places, so that the channels of one are those of the other: " : "",
           summed.c_out_per_group(), " output channels a group with ", summed.c_in_per_group() * p.kernel_size,
           " weights each ", lanes.reason),

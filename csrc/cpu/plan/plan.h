@@ -216,6 +216,8 @@ struct ChannelsPlan {
 // whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
 // `copies`: of an item, source or result are copied.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
+// Whether there are groups enough, whose taps are near enough, for groups of a few channels to be lanes.
+bool fill_lanes(const Correlation& c, int64_t sum_bytes);
 // The same of forward and grad_input, whose sums do not depend on it, for short rows; and of grad_weight, which has no result to transpose.
 bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
@@ -227,7 +229,7 @@ enum class GradWeightLanes {
   positions,        // the dot tiles
   output_channels,  // the outer tile
   weights,          // the correlate tile
-  channels,         // the tile of depthwise layers
+  channels,         // the tile of depthwise layers, of groups of few channels too
   transformed,      // the outer tile on operands transformed by Toom-Cook's filtering
 };
 struct ReductionPlan {

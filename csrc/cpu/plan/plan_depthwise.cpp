@@ -61,10 +61,14 @@ bool reads_two_tensors(const Correlation& c, bool unit_stride) {
   return c.rows == 1 && c.channels == 1 && unit_stride && c.q_total() >= kShortRow;
 }
 
+bool fill_lanes(const Correlation& c, int64_t sum_bytes) {
+  return c.groups >= 64 / sum_bytes && c.last_offset() - c.first_offset() < kChannelSpan;
+}
+
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
   const bool short_rows = c.q_total() < lanes && !c.folds();
-  return c.rows == 1 && c.channels == 1 && c.groups >= lanes && c.last_offset() - c.first_offset() < kChannelSpan &&
+  return c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes) &&
          (data.channels_innermost || (data.source_innermost && c.taps <= kChannelTaps * c.phases) || short_rows);
 }
 
@@ -85,8 +89,8 @@ bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
   const bool shares = c.unit_step() == 1 && c.taps > lanes;
   const bool short_rows = c.q_total() * sum_bytes <= (shares ? kSummedFirRow : kSummedRow) && c.source_stride <= c.taps;
-  return lanes_are_channels(c, sum_bytes, data) || (short_rows && c.rows == 1 && c.channels == 1 && c.groups >= lanes &&
-                                                    c.last_offset() - c.first_offset() < kChannelSpan);
+  return lanes_are_channels(c, sum_bytes, data) ||
+         (short_rows && c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes));
 }
 
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {

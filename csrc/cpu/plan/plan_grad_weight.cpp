@@ -92,6 +92,10 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
                (p.kernel_size > 1 ? kPacked * channels : 0);
       case GradWeightLanes::weights:
         return products + kColumn * weights;
+      case GradWeightLanes::channels: {
+        const double idle = double(ceil_div(p.groups, 64 / sum_bytes)) * lane_count / double(p.groups);
+        return idle * (products + kTransposed * (rows + channels * double(p.stride)) / lane_count);
+      }
       case GradWeightLanes::transformed:
         return kTransformedProduct * vectors * weights + kPacked * channels;
       default:
@@ -107,10 +111,13 @@ GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t su
   const bool few_channels = c.rows < kOuterChannels;
   if (!few_channels && !data.pairs && sums_by_toom_cook(c, algorithm)) return GradWeightLanes::transformed;
   if (sums_by_channels(c, sum_bytes, data)) return GradWeightLanes::channels;
-  if (sums_few_positions(p)) return GradWeightLanes::weights;
-  const bool dot = p.l_out >= kDotLength && sum_cost(p, GradWeightLanes::positions, sum_bytes, data.pairs) <
-                                                sum_cost(p, GradWeightLanes::output_channels, sum_bytes, data.pairs);
-  return few_channels || dot ? GradWeightLanes::positions : GradWeightLanes::output_channels;
+  const auto cost = [&](GradWeightLanes lanes) { return sum_cost(p, lanes, sum_bytes, data.pairs); };
+  const bool dot = p.l_out >= kDotLength && cost(GradWeightLanes::positions) < cost(GradWeightLanes::output_channels);
+  const GradWeightLanes others = sums_few_positions(p) ? GradWeightLanes::weights
+                                 : few_channels || dot ? GradWeightLanes::positions
+                                                       : GradWeightLanes::output_channels;
+  const bool groups = c.rows * c.channels > 1 && fill_lanes(c, sum_bytes) && c.source_stride <= c.taps;
+  return groups && cost(GradWeightLanes::channels) < cost(others) ? GradWeightLanes::channels : others;
 }
 
 }  // namespace
@@ -208,10 +215,12 @@ GradWeightPlan plan_grad_weight(
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
     const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
-    plan.group_block =
-        data.channels_innermost ? channels.channel_block : std::min(channels.channel_block, kTransposedChannels);
+    plan.group_block = data.channels_innermost && c.rows * c.channels == 1
+                           ? channels.channel_block
+                           : std::min(channels.channel_block, kTransposedChannels);
     plan.panel_length = std::min(r.length, channels.q_block);
-    plan.co_block = plan.ci_block = 1;
+    plan.co_block = c.rows;
+    plan.ci_block = c.channels;
     while (!shared_evenly(r.parts * ceil_div(p.groups, plan.group_block), threads) && plan.group_block > machine.lanes)
       plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
     return plan;

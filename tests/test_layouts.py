@@ -90,11 +90,27 @@ MANY_WEIGHTS = (Problem.parse("n2_ci520_co300_l7_k4_s1_p1_d1_g1"),)
 # More than an L2 cache of 2 MiB holds, fetched ahead; phases of the gradient without a tap.
 FROM_MEMORY = (Problem.parse("n8_ci64_co64_l1100_k2_s3_p1_d1_g64"),)
 
+# Depthwise rows with tiles of positions 16 taps apart: chunks of taps, strides, ends of any height.
+SPACED = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci33_co33_l330_k70_s1_p35x34_d1_g33_replicate
+        n1_ci17_co17_l401_k35_s2_p17_d1_g17
+        n1_ci16_co16_l160_k18_s1_p9x8_d1_g16
+        n1_ci16_co16_l192_k33_s1_p16_d1_g16_circular
+        n1_ci16_co16_l512_k17_s1_p16x0_d2_g16
+        """.split(),
+    )
+)
+
 # Rows of more than one item, whose ends a padding mode folds when all of them are there.
 LONG_FOLDED = (Problem.parse("n1_ci70_co40_l3000_k3_s2_p3x2_d1_g1_reflect"),)
 
 
-@pytest.mark.parametrize("problem", PROBLEMS + MANY_WEIGHTS + FROM_MEMORY + LONG_FOLDED, ids=str)
+@pytest.mark.parametrize(
+    "problem", PROBLEMS + MANY_WEIGHTS + FROM_MEMORY + SPACED + LONG_FOLDED, ids=str
+)
 def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     expected = run(problem, o)
@@ -103,9 +119,11 @@ def test_channels_last_changes_no_bit(problem: Problem, dtype: torch.dtype) -> N
         assert_same_results(run(problem, laid_out, channels_last=True), expected, problem, o)
 
 
-@pytest.mark.parametrize("channels", [16, 33, 300])
-def test_channels_innermost_change_no_bit_elsewhere(channels: int, dtype: torch.dtype) -> None:
-    problem = Problem.parse(f"n3_ci{channels}_co{channels}_l311_k19_s1_p9_d1_g{channels}")
+CHANNELS = tuple(Problem.parse(f"n3_ci{c}_co{c}_l311_k19_s1_p9_d1_g{c}") for c in (16, 33, 300))
+
+
+@pytest.mark.parametrize("problem", CHANNELS + SPACED, ids=str)
+def test_channels_innermost_change_no_bit_elsewhere(problem: Problem, dtype: torch.dtype) -> None:
     o = operands(problem, dtype)
     o = o._replace(x=o.x.mT.contiguous().mT, grad_y=o.grad_y.mT.contiguous().mT)
     expected = run(problem, o, channels_last=True)

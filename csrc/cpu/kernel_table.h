@@ -126,7 +126,24 @@ struct ChannelsArgs {
   bool from_memory;
 };
 
-// for t < taps, j < vectors * lanes, x(i, t) as above:
+// for i < tiles, p < positions, j < lanes, of positions and taps that are equally far apart:
+//   out[i * out_step + p * out_shift + j] = init[j] + sum over t < taps of
+//                                           w[t * w_tap + j] * x[i * x_step + (p * kFirShift + t) * x_tap + j]
+// The positions of a tile are as far apart as kFirShift taps. Chains in the order of fir.
+template <class T>
+struct ChannelFirArgs {
+  const T* x;
+  int64_t x_step, x_tap;
+  const T* w;
+  int64_t w_tap;
+  int64_t taps;
+  const T* init;  // null: zeros
+  T* out;
+  int64_t out_step, out_shift;
+  int64_t tiles;
+};
+
+// for t < taps, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
 //   sum[t * sum_row + j] += sum over i < positions of g[i * g_row + j] * x(i, t)[j]
 // One chain per sum, which goes on from one call to the next.
 template <class T>
@@ -321,6 +338,7 @@ struct ArithmeticKernels {
   using Thin = void (*)(const ThinArgs<T>&);
   using ThinSums = void (*)(const ThinSumsArgs<T>&);
   using Channels = void (*)(const ChannelsArgs<T>&);
+  using ChannelFir = void (*)(const ChannelFirArgs<T>&);
   using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
@@ -351,9 +369,11 @@ struct ArithmeticKernels {
   Thin thin[kThinPositions + 1];
   ThinSums thin_sums[kThinPositions + 1];
 
-  // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps.
-  int64_t channel_vectors, channel_taps;
+  // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps;
+  // channel_fir[positions], 1 <= positions <= channel_fir_positions.
+  int64_t channel_vectors, channel_taps, channel_fir_positions;
   Channels channels[kMaxVectors + 1];
+  ChannelFir channel_fir[kMaxRows + 1];
   ChannelSums channel_sums[kMaxRows + 1][kMaxVectors + 1];
 
   // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.

@@ -7,6 +7,7 @@
 //     add the positions outside the result that a padding mode folds back into it
 #include "../drivers.h"
 
+#include <cstdlib>
 #include <vector>
 
 #include "../../division.h"
@@ -122,10 +123,18 @@ class ChannelsCall {
     return folds;
   }
 
+  // Where the taps of a phase find their positions of the source and their weights.
+  struct PhaseTaps {
+    std::vector<int64_t> offset, w_offset;
+    int64_t spacing = 0;  // of positions that meet the same of the source with taps kFirShift apart
+  };
+
   void compute(
       int64_t phase, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row) const {
     if (positions <= 0) return;
-    const auto& [offset, w_offset] = phase_taps_[size_t(phase)];
+    const auto& [offset, w_offset, spacing] = phase_taps_[size_t(phase)];
+    if (!rows.in_place() && 2 * positions >= kernels_.channel_fir_positions * spacing && spacing > 0)
+      return compute_spaced(phase_taps_[size_t(phase)], rows, channel0, positions, out, out_row);
     const int64_t run = c_.taps <= kTapsInPlace ? kRun : positions;
     for (int64_t first = 0; first < positions; first += run)
       for (int64_t channel = 0; channel < rows.width();) {
@@ -139,17 +148,44 @@ class ChannelsCall {
       }
   }
 
-  // Where the taps of a phase find their positions of the source and their weights.
-  struct PhaseTaps {
-    std::vector<int64_t> offset, w_offset;
-  };
+  // Tiles of positions that are `spacing` apart.
+  void compute_spaced(
+      const PhaseTaps& taps, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row)
+      const {
+    const int64_t spacing = taps.spacing, x_step = c_.source_stride * rows.row();
+    const int64_t x_tap = (taps.offset[1] - taps.offset[0]) / kFirShift<T> * rows.row();
+    const int64_t parts = ceil_div(positions, kernels_.channel_fir_positions * spacing);
+    for (int64_t channel = 0; channel < rows.width(); channel += kernels_.lanes)
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t first = part * positions / parts, length = (part + 1) * positions / parts - first;
+        // From `begin` on there are `height` positions for a tile; where offsets fall, its last one comes first.
+        const auto compute_tiles = [&](int64_t begin, int64_t end, int64_t height) {
+          if (begin == end || height == 0) return;
+          const int64_t at = first + begin + (x_tap > 0 ? 0 : (height - 1) * spacing);
+          kernels_.channel_fir[height](
+              {rows.data()[0] + at * x_step + taps.offset[0] * rows.row() + channel, x_step, x_tap,
+               w_.data() + channel0 + channel + taps.w_offset[0], (taps.w_offset[1] - taps.w_offset[0]) / kFirShift<T>,
+               int64_t(taps.offset.size()), inits_ ? inits_ + channel0 + channel : nullptr,
+               out + at * out_row + channel, out_row, (x_tap > 0 ? spacing : -spacing) * out_row, end - begin});
+        };
+        compute_tiles(0, length % spacing, length / spacing + 1);
+        compute_tiles(length % spacing, spacing, length / spacing);
+      }
+  }
+
   std::vector<PhaseTaps> taps_by_phase() const {
     std::vector<PhaseTaps> phases(size_t(c_.phases));
-    for (int64_t phase = 0; phase < c_.phases; ++phase)
+    for (int64_t phase = 0; phase < c_.phases; ++phase) {
+      PhaseTaps& taps = phases[size_t(phase)];
       for (const int64_t k : taps_in_order(phase)) {
-        phases[size_t(phase)].offset.push_back(c_.offset(k) - c_.first_offset());
-        phases[size_t(phase)].w_offset.push_back(k * w_row_);
+        taps.offset.push_back(c_.offset(k) - c_.first_offset());
+        taps.w_offset.push_back(k * w_row_);
       }
+      const int64_t count = int64_t(taps.offset.size());
+      // The second in order is kFirShift taps from the first.
+      if (count > kFirShift<T> && (taps.offset[1] - taps.offset[0]) % c_.source_stride == 0)
+        taps.spacing = std::abs(taps.offset[1] - taps.offset[0]) / c_.source_stride;
+    }
     return phases;
   }
 

@@ -72,7 +72,7 @@ class ChannelsItem {
     const E* from = static_cast<const E*>(view.data) + lo0 * view.stride_l;
     if constexpr (std::is_same_v<E, T>)
       if (g_in_place_) return add_rows(offsets, from, view.stride_l, length);
-    copy_channel_rows(call_.copy, g_.data(), width_, from, view, b_.groups, rows_, length);
+    copy_channel_rows(call_.copy, g_.data(), rows_ * width_, width_, from, view, b_.groups, rows_, length);
     add_rows(offsets, g_.data(), rows_ * width_, length);
   }
 

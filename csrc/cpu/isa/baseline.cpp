@@ -8,7 +8,7 @@ namespace {
 struct Budget {
   static constexpr int correlate_vectors[] = {8, 5, 3, 3, 2, 2};  // rows x vectors <= 12, of 16 registers
   static constexpr int innermost_vectors = 2;
-  static constexpr int channel_vectors = 2, channel_taps = 5;
+  static constexpr int channel_vectors = 2, channel_taps = 5, channel_fir_positions = 8;
   static constexpr int outer_rows = 6, outer_vectors = 2;
   static constexpr int dot_taps[] = {12, 6, 4, 3};
   static constexpr int fir_dot_taps[] = {10, 5};

@@ -65,6 +65,51 @@ void channels(const ChannelsArgs<T>& a) {
   for (; i < a.positions; ++i) compute(i, Count<1>());
 }
 
+// Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at one position what tap t
+// meets at the next. `Positions` sums, kFirShared weights and a vector of x are in registers, and Positions + 3 loads of x and 4 of weights make 4 *
+// Positions multiplications, where `channels` loads x for each.
+template <class T, int Positions>
+void channel_fir(const ChannelFirArgs<T>& a) {
+  constexpr int64_t kShift = kFirShift<T>, kChunk = kFirShared * kShift;
+  const int64_t x_shift = kShift * a.x_tap, w_shift = kShift * a.w_tap;
+  const Vector<T> init = a.init ? load<Vector<T>>(a.init) : Vector<T>{};
+  for (int64_t tile = 0; tile < a.tiles; ++tile) {
+    Vector<T> sum[Positions];
+    UNROLL for (int p = 0; p < Positions; ++p)
+      sum[p] = init;
+    const auto add = [&]<int kShared>(const T* w, const T* x, Count<kShared>) __attribute__((always_inline)) {
+      Vector<T> weight[kShared];
+      UNROLL for (int m = 0; m < kShared; ++m)
+        weight[m] = load<Vector<T>>(w + m * w_shift);
+      UNROLL for (int i = 0; i < Positions + kShared - 1; ++i, x += x_shift) {
+        Vector<T> at_i = load<Vector<T>>(x);
+        if (kShared > 1) keep_in_register(at_i);
+        UNROLL for (int m = 0; m < kShared; ++m) {
+          if (i >= m && i - m < Positions) sum[i - m] += weight[m] * at_i;
+        }
+      }
+    };
+    for (int64_t chunk = 0; chunk < a.taps; chunk += kChunk) {
+      const T* w = a.w + chunk * a.w_tap;
+      const T* x = a.x + tile * a.x_step + chunk * a.x_tap;
+      for (int64_t t = 0; t < kShift; ++t, w += a.w_tap, x += a.x_tap) {
+        const int64_t left = a.taps - chunk - t;
+        if (left > 3 * kShift)
+          add(w, x, Count<4>());
+        else if (left > 2 * kShift)
+          add(w, x, Count<3>());
+        else if (left > kShift)
+          add(w, x, Count<2>());
+        else if (left > 0)
+          add(w, x, Count<1>());
+      }
+    }
+    T* out = a.out + tile * a.out_step;
+    UNROLL for (int p = 0; p < Positions; ++p)
+      store(out + p * a.out_shift, sum[p]);
+  }
+}
+
 // Contract: ChannelSumsArgs.
 template <class T, int Taps, int Vectors>
 void channel_sums(const ChannelSumsArgs<T>& a) {

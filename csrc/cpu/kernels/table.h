@@ -1,7 +1,7 @@
 // Fills a KernelTable from the register budget of an instruction set, a type with
 //   correlate_vectors[]  vectors of a tile of 1 row (fir), 2, ... rows (correlate)
 //   innermost_vectors    most vectors of rows of an innermost tile, which has as many positions as a correlate tile has rows
-//   channel_vectors, channel_taps
+//   channel_vectors, channel_taps, channel_fir_positions
 //   outer_rows, outer_vectors
 //   dot_taps[]           taps of a dot tile of 1, 2, ... rows
 //   fir_dot_taps[]       taps of a fir_dot tile of which 1, 2, ... share their loads
@@ -102,6 +102,7 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
   }
   if constexpr (Rows <= Budget::channel_taps) fill_channel_sums<T, Rows, Budget::channel_vectors>(table);
+  if constexpr (Rows <= Budget::channel_fir_positions) table.channel_fir[Rows] = &channel_fir<T, Rows>;
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
   if constexpr (Rows <= count(Budget::dot_taps)) {
     table.dot_rows = Rows;
@@ -124,6 +125,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.innermost_vectors = Budget::innermost_vectors;
   table.channel_vectors = Budget::channel_vectors;
   table.channel_taps = Budget::channel_taps;
+  table.channel_fir_positions = Budget::channel_fir_positions;
   fill_channels<T, Budget::channel_vectors>(table);
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;

@@ -12,12 +12,13 @@
 
 namespace torch_conv1d::cpu {
 
-// to[(position * channels + channel) * width + group] = `count` positions of `groups` groups of `channels` channels, from the
+// to[position * row + channel * width + group] = `count` positions of `groups` groups of `channels` channels, from the
 // first of them on.
 template <class E>
 void copy_channel_rows(
     const CopyKernels<E>& copy,
     SumOf<E>* to,
+    int64_t row,
     int64_t width,
     const E* from,
     const View& strides,
@@ -26,11 +27,11 @@ void copy_channel_rows(
     int64_t count) {
   if (strides.stride_c == 1 && channels > 1)
     for (int64_t i = 0; i < count; ++i)
-      copy.in({to + i * channels * width, 1, width, from + i * strides.stride_l, channels, 1, groups, channels});
+      copy.in({to + i * row, 1, width, from + i * strides.stride_l, channels, 1, groups, channels});
   else
     for (int64_t channel = 0; channel < channels; ++channel)
       copy.in(
-          {to + channel * width, 1, channels * width, from + channel * strides.stride_c, channels * strides.stride_c,
+          {to + channel * width, 1, row, from + channel * strides.stride_c, channels * strides.stride_c,
            strides.stride_l, groups, count});
 }
 
@@ -45,12 +46,12 @@ class ChannelRows {
       : groups_(groups),
         channels_(channels),
         width_((groups + lanes - 1) / lanes * lanes),
-        row_(channels * width_),
+        row_((channels * width_ + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
         in_place_(in_place),
-        zeros_(row_),
+        zeros_(channels * width_),
         copies_(in_place ? 0 : most * row_),
         rows_(size_t(most)) {
-    std::fill_n(zeros_.data(), row_, T(0));
+    std::fill_n(zeros_.data(), channels * width_, T(0));
     // Lanes beyond the last group are computed, and left out of the result.
     if (width_ > groups && !in_place) std::fill_n(copies_.data(), most * row_, T(0));
   }
@@ -59,8 +60,12 @@ class ChannelRows {
     return std::is_same_v<E, T> && source.stride_c == 1 && channels == 1 && groups % lanes == 0;
   }
 
+  bool in_place() const { return in_place_; }
   int64_t width() const { return width_; }  // of one channel
   const T* const* data() const { return rows_.data(); }
+  // From one copy to the next, all positions in turn: an odd number of cache lines, so that those of a few channels share the sets of the L1 cache
+  // evenly.
+  int64_t row() const { return row_; }
 
   // `source` begins at the first channel of the sample.
   void point_at(
@@ -68,7 +73,7 @@ class ChannelRows {
     const E* from = static_cast<const E*>(source.data);
     const auto copy_rows = [&](int64_t to, int64_t position, int64_t rows) {
       copy_channel_rows(
-          copy, copies_.data() + to * row_, width_, from + position * source.stride_l, source, groups_, channels_,
+          copy, copies_.data() + to * row_, row_, width_, from + position * source.stride_l, source, groups_, channels_,
           rows);
     };
     const int64_t begin = std::clamp<int64_t>(-first, 0, count),
@@ -77,19 +82,25 @@ class ChannelRows {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t position = padded_source(first + i, length, padding);
       if constexpr (std::is_same_v<E, T>)
-        if (in_place_ && position >= 0) {
-          rows_[size_t(i)] = from + position * source.stride_l;
+        if (in_place_) {
+          rows_[size_t(i)] = position < 0 ? zeros_.data() : from + position * source.stride_l;
           continue;
         }
-      // What a padding mode repeats is a second pointer to a row that is here already, as a rule.
-      const bool is_here = position >= first + begin && position < first + end;
-      const int64_t at = is_here ? position - first : i;
-      rows_[size_t(i)] = position < 0 ? zeros_.data() : copies_.data() + at * row_;
-      if (position >= 0 && !is_here) copy_rows(i, position, 1);
+      T* const copied = copies_.data() + i * row_;
+      rows_[size_t(i)] = copied;
+      if (i >= begin && i < end) continue;
+      if (position < 0)
+        std::fill_n(copied, channels_ * width_, T(0));
+      else if (position >= first + begin && position < first + end)  // what a padding mode repeats, as a rule
+        std::copy_n(copies_.data() + (position - first) * row_, channels_ * width_, copied);
+      else
+        copy_rows(i, position, 1);
     }
   }
 
  private:
+  static constexpr int64_t kLine = 64 / int64_t(sizeof(T));
+
   const int64_t groups_, channels_, width_, row_;
   const bool in_place_;
   const Scratch<T> zeros_, copies_;

@@ -194,6 +194,7 @@ EDGES = tuple(
         n1_ci300_co300_l17_k3_s1_p1_d1_g300
         n1_ci96_co128_l70_k1_s1_p0_d1_g1
         n2_ci515_co5_l9_k1_s2_p0_d1_g1
+        n1_ci530_co37_l260_k2_s1_p0x1_d3_g1
         n6_ci19_co9_l67_k1_s2_p0_d1_g1
         n1_ci12_co12_l255_k3_s1_p1_d1_g1
         n1_ci12_co12_l257_k3_s1_p0_d1_g1

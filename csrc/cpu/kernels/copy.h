@@ -20,12 +20,30 @@ inline void convert_lanes(E* to, const float* from) {
   store_rounded<Bytes>(to, load<Floats>(from), load<Floats>(from + Bytes / 4));
 }
 
+// Up to two vectors, of which the last ends where the elements do: a call of memcpy would take longer.
+template <int Bytes, class T>
+inline void copy_few(T* to, const T* from, int64_t count) {
+  if constexpr (Bytes < int(sizeof(T))) {
+    return;
+  } else {
+    constexpr int64_t kCount = Bytes / int(sizeof(T));
+    if (count < kCount) return copy_few<Bytes / 2>(to, from, count);
+    using V = typename VectorOf<T, Bytes>::type;
+    const V last = load<V>(from + count - kCount);
+    store(to, load<V>(from));
+    store(to + count - kCount, last);
+  }
+}
+
 // Meanwhile, what is `ahead` elements further on is fetched: conversion alone does not keep memory busy.
 template <int Bytes = VECTOR_BYTES, class To, class From>
 inline void copy_contiguous(To* to, const From* from, int64_t count, int64_t ahead = 0) {
   constexpr int64_t kLanesAtOnce = Bytes / 2;
   if constexpr (sizeof(To) == sizeof(From)) {
-    if (count > 0) std::memcpy(to, from, size_t(count) * sizeof(To));
+    if (count <= 2 * kLanes<To>)
+      copy_few<VECTOR_BYTES>(to, from, count);
+    else
+      std::memcpy(to, from, size_t(count) * sizeof(To));
   } else if (count >= kLanesAtOnce) {
     // The last vector ends where the elements do.
     for (int64_t i = 0; i < count; i += kLanesAtOnce) {

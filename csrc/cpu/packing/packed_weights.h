@@ -100,7 +100,6 @@ class PackedWeights {
         w_(w),
         row_(c.channels * c.taps),
         rows_follow_(c.phases == 1 && c.w_channel == c.taps),
-        channel_block_(rows_follow_ || !plan.pack_weights ? std::max<int64_t>(c.channels, 1) : kChannels),
         packed_(
             w ? plan.held_groups * std::min(plan.held_tiles * plan.tile_rows(), c.rows) * row_ + plan.row_unit - 1
               : 0) {}
@@ -114,12 +113,10 @@ class PackedWeights {
             {packed_.data() + begin * row_, 0, 1, w_ + (part.group0 + begin) * row_, 0, 1, 1, (end - begin) * row_});
         return;
       }
-      const Scratch<T> converted(std::is_same_v<E, T> ? 0 : channel_block_ * c_.taps * plan_.tile_rows());
-      for (int64_t channel = 0; channel < c_.channels; channel += channel_block_)
-        for (int64_t i = begin; i < end; ++i)
-          pack_tile(
-              part.group0 + i / part.tiles, part.tile0 + i % part.tiles, channel,
-              std::min(channel_block_, c_.channels - channel), converted.data());
+      if (rows_follow_ || !plan_.pack_weights)
+        for (int64_t i = begin; i < end; ++i) pack_rows(part.group0 + i / part.tiles, part.tile0 + i % part.tiles);
+      else
+        pack_by_channel(part, begin, end);
       if constexpr (std::is_same_v<E, BFloat16>)
         for (int64_t i = begin; pairs_ && i < end; ++i) join(part.group0 + i / part.tiles, part.tile0 + i % part.tiles);
     });
@@ -133,32 +130,63 @@ class PackedWeights {
   }
 
  private:
-  // In grad_input the rows of a channel are neighbours, the next channel on another page: few channels meet all tiles.
-  static constexpr int64_t kChannels = 32;
+  // In grad_input the rows of a channel are neighbours, the next channel on another page. So runs of this many bytes of a channel are read,
+  // long enough for the hardware to see them coming, and 64 KiB of them are taken apart at a time.
+  static constexpr int64_t kRunBytes = 2 << 10, kChannels = 32;
 
-  void pack_tile(int64_t group, int64_t tile, int64_t channel, int64_t channels, T* converted) const {
+  const E* stored(int64_t group, int64_t row, int64_t channel) const {
+    return w_ + group * c_.w_group + row * c_.w_row + channel * c_.w_channel;
+  }
+  T* packed(int64_t group, int64_t row) const { return packed_.data() + (group * c_.rows + row - first_row_) * row_; }
+
+  // A tile whose rows are neither apart in phases nor next to each other.
+  void pack_rows(int64_t group, int64_t tile) const {
+    const int64_t row = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row;
+    if (plan_.pack_weights)
+      copy_.in({packed(group, row), 1, rows, stored(group, row, 0), c_.w_row, 1, rows, row_});
+    else
+      in_sum_type(c_, copy_, stored(group, row, 0), rows, c_.channels, packed(group, row));
+  }
+
+  // Tiles [begin, end) of a part.
+  void pack_by_channel(const RowTiles& part, int64_t begin, int64_t end) const {
+    const int64_t channel_bytes = plan_.tile_rows() * c_.taps * int64_t(sizeof(T));
+    const int64_t most = std::clamp<int64_t>(kRunBytes / channel_bytes, 1, part.tiles);
+    const Scratch<T> split(
+        std::min(kChannels, c_.channels) * (most * plan_.tile_rows() + PanelLayout::kAlignment) * c_.taps);
+    for (int64_t i = begin, tiles; i < end; i += tiles) {
+      const int64_t tile = i % part.tiles;
+      tiles = std::min({most, end - i, part.tiles - tile});
+      for (int64_t channel = 0; channel < c_.channels; channel += kChannels)
+        pack_tiles(
+            part.group0 + i / part.tiles, part.tile0 + tile, tiles, channel, std::min(kChannels, c_.channels - channel),
+            split.data());
+    }
+  }
+
+  // Some channels of neighbouring tiles, first as [tap][channel][row].
+  void pack_tiles(int64_t group, int64_t tile0, int64_t tiles, int64_t channel, int64_t channels, T* split) const {
     const PanelLayout& layout = plan_.layout;
-    const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-    const E* from = w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
-    T* to = packed_.data() + (group * c_.rows + row0 - first_row_) * row_;
-    if (!plan_.pack_weights) {
-      in_sum_type(c_, copy_, from, rows, channels, to);
-      return;
-    }
-    if (rows_follow_) {
-      copy_.in({to + channel * c_.taps * rows, 1, rows, from, c_.w_row, 1, rows, channels * c_.taps});
-      return;
-    }
-    const WeightView<T> w = in_sum_type(c_, copy_, from, rows, channels, converted);
-    for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase]) {
-      const int64_t taps = layout.phase_taps(phase), joined = joined_[phase], width = joined * rows;
-      T* block = to + (layout.phase_begin[phase] * c_.channels + channel * taps * joined) * rows;
-      for (int64_t t = 0; t < taps; ++t)
-        for (int64_t p = 0; p < joined; ++p)
-          if (const T* from_tap = w.data + layout.tap_order[layout.phase_begin[phase + p] + t]; c_.rows == 1)
-            for (int64_t i = 0; i < channels; ++i) block[(i * taps + t) * width + p] = from_tap[i * w.channel];
-          else
-            copy_sums_.in({block + t * width + p * rows, taps * width, 1, from_tap, w.channel, w.row, channels, rows});
+    const int64_t row0 = plan_.row_begin(c_, tile0), all_rows = plan_.row_begin(c_, tile0 + tiles) - row0;
+    const int64_t split_row = innermost_row(all_rows), split_tap = channels * split_row;
+    if (all_rows == 1)
+      copy_.in({split, 1, split_tap, stored(group, row0, channel), c_.w_channel, 1, channels, c_.taps});
+    else
+      for (int64_t i = 0; i < channels; ++i)
+        copy_.in(
+            {split + i * split_row, 1, split_tap, stored(group, row0, channel + i), c_.w_row, 1, all_rows, c_.taps});
+    for (int64_t tile = tile0; tile < tile0 + tiles; ++tile) {
+      const int64_t row = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row;
+      for (int64_t phase = 0; phase < c_.phases; phase += joined_[phase]) {
+        const int64_t taps = layout.phase_taps(phase), joined = joined_[phase], width = joined * rows;
+        T* block = packed(group, row) + (layout.phase_begin[phase] * c_.channels + channel * taps * joined) * rows;
+        for (int64_t t = 0; t < taps; ++t)
+          for (int64_t p = 0; p < joined; ++p)
+            copy_sums_.in(
+                {block + t * width + p * rows, taps * width, 1,
+                 split + layout.tap_order[layout.phase_begin[phase + p] + t] * split_tap + row - row0, split_row, 1,
+                 channels, rows});
+      }
     }
   }
 
@@ -179,9 +207,8 @@ class PackedWeights {
   const CopyKernels<T>& copy_sums_;
   const PairKernels* const pairs_;  // or null
   const E* const w_;
-  const int64_t row_;       // weights of a row
-  const bool rows_follow_;  // each other, in the packed order
-  const int64_t channel_block_;
+  const int64_t row_;        // weights of a row
+  const bool rows_follow_;   // each other, in the packed order
   const Scratch<T> packed_;  // with room for the lanes beyond the last row
   int64_t first_row_ = 0;
 };

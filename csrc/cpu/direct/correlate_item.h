@@ -65,7 +65,7 @@ class CorrelateItem {
     return std::any_of(runs_.begin(), runs_.end(), [](const Run& run) { return run.way == Way::by_sums; });
   }
 
-  int64_t rows_of_tile() const { return (call_.c.rows == 1 ? 1 : call_.kernels.correlate_rows) * phases_held_; }
+  int64_t rows_of_tile() const { return call_.plan.tile_rows() * phases_held_; }
 
   int64_t chunk_of_tiles() const {
     if (call_.direct_tiles) return 1;

@@ -122,7 +122,7 @@ Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data,
       text(
           width > 1 ? text("rows are short, so ", width, " samples stand side by side; ") : "",
           c.rows == 1 ? text("one row a group", shared_loads(c))
-                      : text(c.rows, " rows a group in tiles of at most ", machine.correlate_rows),
+                      : text(c.rows, " rows a group in tiles of at most ", plan.tile_rows()),
           c.phases > 1 ? text("; one dense correlation for each of the ", c.phases, " phases of the stride") : "",
           plan.direct == DirectTile::none
               ? text("; a panel of ", c.channels, " x ", plan.layout.row, " elements fits its cache")

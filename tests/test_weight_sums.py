@@ -1,4 +1,4 @@
-"""Ways of grad_weight that few layers take: operands in each other's places, groups as lanes, fewer taps."""
+"""Ways of grad_weight that few layers take: operands exchanged, groups as lanes, fewer taps."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ EXCHANGED, AS_THEY_ARE, FEWER_TAPS = "x and grad_y change places", "", "only "
 # Groups as lanes: groups that are not whole vectors, a stride, several blocks and parts, several
 # input channels, exchanged operands.
 # Taps that meet nothing but padding: at either end, at both.
+# The partial sums of dot, where channels are innermost made by the outer tile: one input channel and
+# several, a stride, blocks that are not whole vectors, a few samples a block, a padding mode.
 PROBLEMS = {
     "n2_ci40_co1_l300_k7_s1_p3_d1_g1": ("dot", EXCHANGED),
     "n1_ci40_co3_l2300_k4_s1_p0_d1_g1_circular": ("dot", EXCHANGED),
@@ -33,6 +35,8 @@ PROBLEMS = {
     "n3_ci30_co2_l60_k12_s1_p220x110_d30_g2": ("outer", FEWER_TAPS),
     "n2_ci9_co30_l40_k12_s2_p120x100_d20_g3": ("outer", FEWER_TAPS),
     "n2_ci5_co4_l3_k2_s1_p40x30_d50_g1": ("dot", FEWER_TAPS),
+    "n1_ci1_co48_l5003_k5_s2_p3_d1_g1": ("dot", AS_THEY_ARE),
+    "n5_ci4_co64_l523_k2_s1_p1_d2_g2_reflect": ("dot", AS_THEY_ARE),
 }
 each_problem = pytest.mark.parametrize("problem", list(map(Problem.parse, PROBLEMS)), ids=str)
 

@@ -2,7 +2,6 @@
 #include "conv1d_cpu.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "dispatch.h"
 #include "drivers.h"
@@ -79,14 +78,19 @@ void run_correlation(
   });
 }
 
-// Rows of some taps, from the first of them on, become rows of all taps, the others zero: in place, the last row first.
+// Rows of some taps, from the first of them on, become rows of all taps, the others zero: in place, a few rows at a time, the last
+// ones first.
 template <class E>
 void spread_taps(E* w, int64_t rows, int64_t some, int64_t first, int64_t taps) {
-  for (int64_t row = rows - 1; row >= 0; --row) {
-    E* const to = w + row * taps;
-    std::memmove(to + first, w + row * some, size_t(some) * sizeof(E));
-    std::fill_n(to, first, E{});
-    std::fill(to + first + some, to + taps, E{});
+  constexpr int64_t kRows = 64;
+  const Scratch<E> held(kRows * some);
+  for (int64_t end = rows, count; end > 0; end -= count) {
+    count = std::min(kRows, end);
+    E* const to = w + (end - count) * taps;
+    std::copy_n(w + (end - count) * some, count * some, held.data());
+    std::fill_n(to, count * taps, E{});
+    for (int64_t k = 0; k < some; ++k)
+      for (int64_t row = 0; row < count; ++row) to[row * taps + first + k] = held[row * some + k];
   }
 }
 

@@ -16,8 +16,8 @@ EXCHANGED, AS_THEY_ARE, FEWER_TAPS = "x and grad_y change places", "", "only "
 # Groups as lanes: groups that are not whole vectors, a stride, several blocks and parts, several
 # input channels, exchanged operands.
 # Taps that meet nothing but padding: at either end, at both.
-# The partial sums of dot, where channels are innermost made by the outer tile: one input channel and
-# several, a stride, blocks that are not whole vectors, a few samples a block, a padding mode.
+# The partial sums of dot, where channels are innermost made by the outer tile: one input channel
+# and several, a stride, blocks that are not whole vectors, a few samples a block, a padding mode.
 PROBLEMS = {
     "n2_ci40_co1_l300_k7_s1_p3_d1_g1": ("dot", EXCHANGED),
     "n1_ci40_co3_l2300_k4_s1_p0_d1_g1_circular": ("dot", EXCHANGED),

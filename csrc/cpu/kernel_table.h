@@ -162,7 +162,8 @@ struct ChannelSumsArgs {
 // for r < rows, j < vectors * lanes:
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
 //                           x[m * x_run + offset[r] + i] * g[((m * length) + i) * vectors * lanes + j]
-// The sum over (m, i) is one chain that starts at zero.
+// The sum over (m, i) is one chain that starts at zero. In place: x[... + i * x_step] * g[((m * length) + i) * g_step + j], and the chain
+// goes on from what `sum` holds.
 constexpr int64_t kOuterFetches = 8;
 
 template <class T>
@@ -174,6 +175,7 @@ struct OuterArgs {
   int64_t runs, length;
   T* sum;
   int64_t sum_row;
+  int64_t x_step = 1, g_step = 0;  // in place
   // Meanwhile, what is read later is fetched into the L2 cache, in every kOuterFetches positions next_each cache lines: those of next_rows
   // rows, line by line, from number next_first on, next_count of them; f is at next + f % next_rows * next_row + f / next_rows * 64,
   // in bytes.
@@ -376,9 +378,9 @@ struct ArithmeticKernels {
   ChannelFir channel_fir[kMaxRows + 1];
   ChannelSums channel_sums[kMaxRows + 1][kMaxVectors + 1];
 
-  // outer[rows][vectors], 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
+  // outer[rows][vectors], outer_in_place likewise, 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;
-  Outer outer[kMaxRows + 1][kMaxVectors + 1];
+  Outer outer[kMaxRows + 1][kMaxVectors + 1], outer_in_place[kMaxRows + 1][kMaxVectors + 1];
 
   // dot[rows][taps], 1 <= rows <= dot_rows, 1 <= taps <= dot_taps[rows].
   int64_t dot_rows;

@@ -24,7 +24,7 @@ class ColumnsItem {
         b_(block),
         together_(call.plan.reduction.together),
         positions_(call.p.n * call.p.l_out),
-        x_(call, b_),
+        x_(call, b_, call.plan.reduction.runs),
         offsets_(x_.offsets()),
         weights_(int64_t(offsets_.size())),
         chunks_(ceil_div(b_.co_count, kChunkRows)),

@@ -16,6 +16,7 @@
 #include "channels_item.h"
 #include "columns_item.h"
 #include "dot_item.h"
+#include "innermost_item.h"
 #include "outer_item.h"
 
 namespace torch_conv1d::cpu {
@@ -37,6 +38,11 @@ void run(const GradWeightCall<E>& call) {
       const GradWeightBlock<E> block(call, rest / group_blocks, group0, co0, ci0);
       switch (plan.reduction.lanes) {
         case GradWeightLanes::positions:
+          if constexpr (std::is_same_v<E, SumOf<E>>)
+            if (plan.in_place) {
+              InnermostItem<E>(call, block).run();
+              break;
+            }
           DotItem<E>(call, block).run();
           break;
         case GradWeightLanes::output_channels:
@@ -88,7 +94,7 @@ void sum_grad_weight(
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
     using Call = GradWeightCall<E>;
-    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(table, algorithm, grad_y, x)))
+    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(p, table, algorithm, grad_y, x)))
       return run(Call(p, algorithm, table, grad_y, x, grad_w, grad_b));
     const Conv1dProblem exchanged = exchanged_problem(p);
     run(Call(exchanged, algorithm, table, x, grad_y, grad_w, nullptr, true));

@@ -14,11 +14,11 @@ template <class E>
 struct GradWeightCall {
   using T = SumOf<E>;
 
-  static DataFacts facts(const KernelTable& table, Algorithm algorithm, View grad_y, View x) {
+  static DataFacts facts(const Conv1dProblem& p, const KernelTable& table, Algorithm algorithm, View grad_y, View x) {
     return {
         .unit_stride = grad_y.stride_l == 1 && x.stride_l == 1,
         .narrowness = kNarrowness<E>,
-        .channels_innermost = grad_y.stride_c == 1 && x.stride_c == 1,
+        .channels_innermost = grad_y.stride_c == 1 && (x.stride_c == 1 || p.c_in == 1),
         .pairs = multiplies_pairs<E>(table, algorithm)};
   }
 
@@ -41,7 +41,7 @@ struct GradWeightCall {
         x(source),
         grad_w(static_cast<E*>(w)),
         grad_b(static_cast<E*>(b)),
-        plan(plan_grad_weight(p, algorithm, sizeof(T), facts(table, algorithm, g, source), machine_with(kernels))),
+        plan(plan_grad_weight(p, algorithm, sizeof(T), facts(p, table, algorithm, g, source), machine_with(kernels))),
         layout(c, plan.panel_length, kDotLanes<T>, plan.reduction.together ? plan.reduction.runs : 1),
         weights(grad_w ? c.channels * c.taps : 0),
         exchanged(exchanges),

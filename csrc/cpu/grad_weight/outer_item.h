@@ -25,7 +25,7 @@ class OuterItem {
       : call_(call),
         b_(block),
         r_(call.plan.reduction),
-        x_(call, b_),
+        x_(call, b_, call.plan.reduction.runs),
         tiles_(call.kernels.outer),
         tile_(call.kernels.outer_vectors * call.kernels.lanes),
         g_size_(r_.runs * (r_.length + r_.pairs) * tile_),

@@ -10,20 +10,20 @@
 
 namespace torch_conv1d::cpu {
 
-// Panels of the samples of a block, or one of all of them where they stand side by side; each with room for one more row.
+// Panels of `samples` samples, or one of all of them where they stand side by side; each with room for one more row.
 template <class E>
 class PackedSource {
   using T = SumOf<E>;
 
  public:
-  PackedSource(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
+  PackedSource(const GradWeightCall<E>& call, const GradWeightBlock<E>& block, int64_t samples)
       : call_(call),
         b_(block),
         together_(call.plan.reduction.together),
         channels_(b_.groups * b_.ci_count),
         gathered_(together_ ? channels_ * call.c.source_length * call.layout.width : 0),
         panel_((channels_ + 1) * call.layout.row),
-        panels_(call.plan.reduction.runs / call.layout.width),
+        panels_(samples / call.layout.width),
         x_(panels_ * panel_) {}
 
   const T* data() const { return x_.data(); }

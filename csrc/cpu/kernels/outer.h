@@ -7,10 +7,19 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-template <class T, int Rows, int Vectors, class Products = ElementProducts>
+template <class T, int Rows, int Vectors, class Products = ElementProducts, bool InPlace = false>
 void outer(const OuterArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>;
   Vector<T> sum[Rows][Vectors] = {};
+  if constexpr (InPlace) {
+    UNROLL for (int r = 0; r < Rows; ++r) {
+      UNROLL for (int v = 0; v < Vectors; ++v)
+        sum[r][v] = load<Vector<T>>(a.sum + r * a.sum_row + v * kLanes<T>);
+    }
+  }
+  // i counts elements of x: registers hold a pointer to each of 12 rows, g, i and its end, and no more.
+  const int64_t x_step = InPlace ? a.x_step : 1, g_step = InPlace ? a.g_step : kWidth;
+  const int64_t length = a.length * x_step, fetches = kOuterFetches * x_step;
   const T* g = a.g;
   int64_t next_left = a.next_count, next_row = a.next_first % a.next_rows;
   const char* next = a.next + a.next_first / a.next_rows * 64 + next_row * a.next_row;
@@ -18,7 +27,7 @@ void outer(const OuterArgs<T>& a) {
     const T* x[Rows];
     UNROLL for (int r = 0; r < Rows; ++r)
       x[r] = a.x + m * a.x_run + a.offset[r];
-    for (int64_t i = 0, end = 0; i < a.length;) {
+    for (int64_t i = 0, end = 0; i < length;) {
       for (int64_t each = a.next_each; each > 0 && next_left > 0; --each, --next_left) {
         __builtin_prefetch(next, 0, 2);
         next += a.next_row;
@@ -27,8 +36,8 @@ void outer(const OuterArgs<T>& a) {
           next += 64 - a.next_rows * a.next_row;
         }
       }
-      end = end + kOuterFetches < a.length ? end + kOuterFetches : a.length;
-      for (; i < end; ++i, g += kWidth) {
+      end = end + fetches < length ? end + fetches : length;
+      for (; i < end; i += x_step, g += g_step) {
         Vector<T> column[Vectors];
         UNROLL for (int v = 0; v < Vectors; ++v)
           column[v] = load<Vector<T>>(g + v * kLanes<T>);
@@ -43,7 +52,7 @@ void outer(const OuterArgs<T>& a) {
   UNROLL for (int r = 0; r < Rows; ++r) {
     UNROLL for (int v = 0; v < Vectors; ++v) {
       T* out = a.sum + r * a.sum_row + v * kLanes<T>;
-      store(out, load<Vector<T>>(out) + sum[r][v]);
+      store(out, InPlace ? sum[r][v] : load<Vector<T>>(out) + sum[r][v]);
     }
   }
 }

@@ -66,6 +66,7 @@ constexpr void fill_channel_sums(ArithmeticKernels<T>& table) {
 template <class T, int Rows, int Vectors>
 constexpr void fill_outer(ArithmeticKernels<T>& table) {
   table.outer[Rows][Vectors] = &outer<T, Rows, Vectors>;
+  table.outer_in_place[Rows][Vectors] = &outer<T, Rows, Vectors, ElementProducts, true>;
   if constexpr (Vectors > 1) fill_outer<T, Rows, Vectors - 1>(table);
 }
 template <class T, int Rows, int Taps>

@@ -23,19 +23,22 @@ struct Machine {
   const int64_t* correlate_vectors;  // vectors of a tile of [rows]
   int64_t channel_vectors;           // of a tile whose lanes are channels
   int64_t innermost_vectors;         // of a tile whose lanes are rows
+  int64_t outer_rows;                // of an outer tile
   int64_t l2_bytes;
   int64_t threads;
 };
 
 template <class T>
 Machine machine_with(const ArithmeticKernels<T>& kernels) {
-  return {kernels.lanes,
-          kernels.correlate_rows,
-          kernels.correlate_vectors,
-          kernels.channel_vectors,
-          kernels.innermost_vectors,
-          l2_cache_bytes(),
-          num_threads()};
+  return {
+      kernels.lanes,
+      kernels.correlate_rows,
+      kernels.correlate_vectors,
+      kernels.channel_vectors,
+      kernels.innermost_vectors,
+      kernels.outer_rows,
+      l2_cache_bytes(),
+      num_threads()};
 }
 
 // Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side in
@@ -254,6 +257,7 @@ struct GradWeightPlan {
   int64_t group_block, co_block, ci_block;
   int64_t co_held;  // outer, transformed: output channels whose sums are held at a time
   bool worth_threads;
+  bool in_place;         // dot: the outer tile makes its sums, from grad_y where it is, whose channels are innermost
   DirectTile direct;     // dot: as in CorrelationPlan, for x and grad_y alike
   int64_t panel_length;  // positions of a panel: those of a block, or less where there are direct tiles
   int64_t g_block;       // dot: rows of grad_y that are packed at a time

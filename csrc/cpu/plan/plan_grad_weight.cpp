@@ -197,10 +197,16 @@ GradWeightPlan plan_grad_weight(
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 
   const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
+  // grad_y that is as `outer` wants it stays where it is, if each of its elements is read by one tile of all weights and the bias.
+  plan.in_place = dot && data.narrowness == 1 && data.channels_innermost && c.rows % machine.lanes == 0 &&
+                  c.channels > 0 && c.channels * c.taps < machine.outer_rows;
+  // Each partial sum reads all lines of x, and wants some positions: 16 or more.
+  const int64_t x_bytes_in_place = (c.channels + 1) * c.source_stride * sum_bytes;
+  const int64_t in_place_length = std::max<int64_t>(kL1Panel / x_bytes_in_place / sum_lanes, 16) * sum_lanes;
   const DirectReads direct(c, sum_bytes, data, sum_lanes);
-  plan.direct = dot ? direct.tile : DirectTile::none;
+  plan.direct = dot && !plan.in_place ? direct.tile : DirectTile::none;
   const bool is_direct = plan.direct != DirectTile::none;
-  plan.panel_length = is_direct ? std::min(r.length, direct.end_length) : r.length;
+  plan.panel_length = std::min(r.length, is_direct ? direct.end_length : plan.in_place ? in_place_length : r.length);
 
   // What an item reads and the sums that it keeps share the L2 cache.
   const int64_t share = machine.l2_bytes / 4;
@@ -211,7 +217,7 @@ GradWeightPlan plan_grad_weight(
   const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
   // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
   const bool one_block = r.parts == r.blocks;
-  const int64_t tile = 2 * machine.lanes;
+  const int64_t tile = 2 * machine.lanes, unit = plan.in_place ? machine.lanes : 1;
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
     const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
@@ -231,13 +237,13 @@ GradWeightPlan plan_grad_weight(
     // Sums are met once a block, and so may be as many as fit the whole cache; grad_y passes by.
     const int64_t co_parts =
         std::max<int64_t>(ceil_div(p.c_out_per_group(), fit(plan.ci_block * weight_bytes / 4, p.c_out_per_group())), 1);
-    plan.co_block = ceil_div(p.c_out_per_group(), co_parts);
+    plan.co_block = part_of(p.c_out_per_group(), co_parts, unit);
     plan.g_block = fit(g_bytes, plan.co_block);
-    if (plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
+    if (!plan.in_place && plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
       plan.group_block =
           fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
     // What a depthwise layer sums a row of few positions into is loaded and stored as often as it is used.
-    if (plan.ci_block == 1 && plan.co_block == 1)
+    if (!plan.in_place && plan.ci_block == 1 && plan.co_block == 1)
       plan.group_block =
           std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan.group_block);
   } else if (r.lanes == GradWeightLanes::transformed) {
@@ -315,12 +321,12 @@ GradWeightPlan plan_grad_weight(
     return double(most * threads) <= kEvenShare * double(sums * r.blocks);
   };
   // Items of other output channels pack x once more: less than transposing grad_y.
-  const int64_t least_co = dot ? 8 : 64;
+  const int64_t least_co = dot ? std::max<int64_t>(8, unit) : 64;
   while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
   while (!even() && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
     plan.co_block = ceil_div(plan.co_block, 2);
   while (!even() && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
-  while (!even() && plan.co_block > least_co) plan.co_block = ceil_div(plan.co_block, 2);
+  while (!even() && plan.co_block > least_co) plan.co_block = part_of(plan.co_block, 2, unit);
   return plan;
 }
 

@@ -41,6 +41,10 @@ PROBLEMS = tuple(
         n2_ci18_co90_l50_k4_s3_p3x1_d2_g2_circular
         n1_ci1_co130_l90_k7_s3_p2_d1_g1
         n3_ci70_co40_l33_k2_s1_p0_d9_g1
+        n2_ci48_co16_l50_k4_s2_p1x2_d2_g16_reflect
+        n2_ci30_co120_l33_k5_s1_p3_d3_g30_circular
+        n3_ci40_co80_l300_k3_s1_p1_d1_g40
+        n2_ci35_co105_l61_k1_s3_p0_d1_g35
         """.split(),
     )
 )

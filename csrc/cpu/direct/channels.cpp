@@ -36,72 +36,87 @@ class ChannelsCall {
         c_(c),
         source_(source),
         out_(out),
-        plan_(plan_channels(c, sizeof(T), !std::is_same_v<E, T> || out.stride_c != 1, machine_with(kernels_))),
-        width_(ceil_div(c.groups, kernels_.lanes) * kernels_.lanes),
-        w_row_((width_ + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
-        w_(c.taps * w_row_),
+        plan_(plan_channels(
+            c,
+            sizeof(T),
+            c.rows * c.channels,
+            !std::is_same_v<E, T> || out.stride_c != 1 || c.rows * c.channels > 1,
+            machine_with(kernels_))),
+        in_place_(std::is_same_v<E, T> && source.stride_c == 1 && c.taps <= kTapsInPlace && c.channels == 1),
+        w_row_((c.groups + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
+        w_(c.channels * c.taps * c.rows * w_row_),
+        source_rows_((plan_.q_block - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1),
         phase_taps_(taps_by_phase()),
-        init_(bias ? width_ : 0),
+        init_(bias ? c.rows * c.groups : 0),
         inits_(bias ? init_.data() : nullptr) {
-    copy_.in({w_.data(), 1, w_row_, static_cast<const E*>(w), c.taps, 1, c.groups, c.taps});
-    if (bias) copy_kernels<T>(table).in({init_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups});
+    for (int64_t channel = 0; channel < c.channels; ++channel)
+      for (int64_t row = 0; row < c.rows; ++row)
+        copy_.in(
+            {w_.data() + (channel * c.taps * c.rows + row) * w_row_, 1, c.rows * w_row_,
+             static_cast<const E*>(w) + channel * c.w_channel + row * c.w_row, c.w_group, 1, c.groups, c.taps});
+    if (bias)
+      copy_kernels<T>(table).in({init_.data(), 1, c.groups, static_cast<const T*>(bias), c.rows, 1, c.groups, c.rows});
   }
 
   void run() const {
     const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block);
-    const int64_t channel_blocks = ceil_div(c_.groups, plan_.channel_block);
-    parallel_for(c_.n * channel_blocks * q_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+    parallel_for(c_.n * plan_.channel_blocks * q_blocks, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       for (int64_t item = begin; item < end; ++item) {
         const int64_t q0 = item % q_blocks * plan_.q_block;
-        const int64_t channel0 = item / q_blocks % channel_blocks * plan_.channel_block;
-        run_item(item / q_blocks / channel_blocks, channel0, q0);
+        const int64_t block = item / q_blocks % plan_.channel_blocks, channel0 = block * plan_.channel_block;
+        const int64_t channels = block + 1 < plan_.channel_blocks ? plan_.channel_block : c_.groups - channel0;
+        run_item(item / q_blocks / plan_.channel_blocks, channel0, channels, q0);
       }
     });
   }
 
  private:
-  void run_item(int64_t n, int64_t channel0, int64_t q0) const {
-    const int64_t lanes = kernels_.lanes, channels = std::min(plan_.channel_block, c_.groups - channel0);
+  void run_item(int64_t n, int64_t channel0, int64_t channels, int64_t q0) const {
     const int64_t q_len = std::min(plan_.q_block, c_.q_total() - q0);
     const View source{
-        static_cast<const E*>(source_.data) + n * source_.stride_n + channel0 * source_.stride_c, source_.stride_n,
-        source_.stride_c, source_.stride_l};
+        static_cast<const E*>(source_.data) + n * source_.stride_n + channel0 * c_.channels * source_.stride_c,
+        source_.stride_n, source_.stride_c, source_.stride_l};
     const int64_t first = q0 * c_.source_stride + c_.first_offset();
     const int64_t count = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
-    const bool in_place = c_.taps <= kTapsInPlace && ChannelRows<E>::in_place(source, channels, 1, lanes);
-    ChannelRows<E> rows(channels, 1, lanes, in_place, count);
+    ChannelRows<E> rows(channels, c_.channels, 1, in_place_, source_rows_);
     rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
 
     const std::vector<Fold> folds = folds_into(q0 * c_.phases, (q0 + q_len) * c_.phases);
     const int64_t span = c_.last_offset() - c_.first_offset() + 1;
-    ChannelRows<E> outside(channels, 1, lanes, in_place, folds.empty() ? 0 : span);
-    const Scratch<T> sums(folds.empty() ? 0 : rows.width());
-    const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && channels % lanes == 0;
-    const Scratch<T> result(out_in_place ? 0 : q_len * rows.width());
+    ChannelRows<E> outside(channels, c_.channels, 1, in_place_, folds.empty() ? 0 : source_rows_);
+    const Scratch<T> sums(folds.empty() ? 0 : channels);
+    const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && c_.rows == 1;
+    const Scratch<T> result(out_in_place ? 0 : c_.rows * q_len * channels);
     for (int64_t phase = 0; phase < c_.phases; ++phase) {
       // Positions q * phases + phase of the result.
       const int64_t positions = std::min(q_len, ceil_div(c_.out_length - phase, c_.phases) - q0);
-      const auto compute_phase = [&](T* to, int64_t to_row) {
-        compute(phase, rows, channel0, positions, to, to_row);
+      const auto compute_phase = [&](int64_t row, T* to, int64_t to_row) {
+        compute(phase, rows, row, channel0, channels, positions, to, to_row);
         for (const Fold& fold : folds) {
           if (fold.target % c_.phases != phase) continue;
           outside.point_at(
               copy_, source, c_.source_length, c_.source_padding,
               floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
-          compute(modulo(fold.position, c_.phases), outside, channel0, 1, sums.data(), rows.width());
-          T* row = to + (fold.target / c_.phases - q0) * to_row;
-          for (int64_t i = 0; i < channels; ++i) row[i] += sums[i];
+          compute(modulo(fold.position, c_.phases), outside, row, channel0, channels, 1, sums.data(), channels);
+          T* target = to + (fold.target / c_.phases - q0) * to_row;
+          for (int64_t i = 0; i < channels; ++i) target[i] += sums[i];
         }
       };
-      E* out = static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * out_.stride_c +
+      E* out = static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * c_.rows * out_.stride_c +
                (q0 * c_.phases + phase) * out_.stride_l;
       if constexpr (std::is_same_v<E, T>)
         if (out_in_place) {
-          compute_phase(out, c_.phases * out_.stride_l);
+          compute_phase(0, out, c_.phases * out_.stride_l);
           continue;
         }
-      compute_phase(result.data(), rows.width());
-      copy_.out({out, c_.phases * out_.stride_l, out_.stride_c, result.data(), rows.width(), 1, positions, channels});
+      for (int64_t row = 0; row < c_.rows; ++row) compute_phase(row, result.data() + row * q_len * channels, channels);
+      if (c_.rows == 1)
+        copy_.out({out, c_.phases * out_.stride_l, out_.stride_c, result.data(), channels, 1, positions, channels});
+      else  // the rows of a group are neighbours
+        for (int64_t q = 0; q < positions; ++q)
+          copy_.out(
+              {out + q * c_.phases * out_.stride_l, out_.stride_c, c_.rows * out_.stride_c,
+               result.data() + q * channels, q_len * channels, 1, c_.rows, channels});
     }
   }
 
@@ -129,33 +144,56 @@ class ChannelsCall {
     int64_t spacing = 0;  // of positions that meet the same of the source with taps kFirShift apart
   };
 
+  // The tiles of `channels` channels, vectors of them: of what is less than one, the last ends where the channels do.
+  template <class Fn>
+  void for_vectors(int64_t channels, int64_t most, Fn&& fn) const {
+    const int64_t lanes = kernels_.lanes;
+    for (int64_t channel = 0; channel < channels;) {
+      const int64_t vectors = std::clamp<int64_t>((channels - channel) / lanes, 1, most);
+      fn(std::min(channel, channels - lanes), vectors);
+      channel += vectors * lanes;
+    }
+  }
+
   void compute(
-      int64_t phase, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row) const {
+      int64_t phase,
+      const ChannelRows<E>& rows,
+      int64_t row,
+      int64_t channel0,
+      int64_t channels,
+      int64_t positions,
+      T* out,
+      int64_t out_row) const {
     if (positions <= 0) return;
-    const auto& [offset, w_offset, spacing] = phase_taps_[size_t(phase)];
-    if (!rows.in_place() && 2 * positions >= kernels_.channel_fir_positions * spacing && spacing > 0)
-      return compute_spaced(phase_taps_[size_t(phase)], rows, channel0, positions, out, out_row);
-    const int64_t run = c_.taps <= kTapsInPlace ? kRun : positions;
+    const T* const w = w_.data() + row * w_row_ + channel0;
+    const T* const init = inits_ ? inits_ + row * c_.groups + channel0 : nullptr;
+    const PhaseTaps& taps = phase_taps_[size_t(phase)];
+    if (taps.spacing > 0 && 2 * positions >= kernels_.channel_fir_positions * taps.spacing)
+      return compute_spaced(taps, rows, w, init, channels, positions, out, out_row);
+    const int64_t run = in_place_ ? kRun : positions;
     for (int64_t first = 0; first < positions; first += run)
-      for (int64_t channel = 0; channel < rows.width();) {
-        const int64_t vectors = std::min(kernels_.channel_vectors, (rows.width() - channel) / kernels_.lanes);
+      for_vectors(channels, kernels_.channel_vectors, [&](int64_t channel, int64_t vectors) {
         kernels_.channels[vectors](
-            {rows.data() + first * c_.source_stride, c_.source_stride, offset.data(), channel,
-             w_.data() + channel0 + channel, w_offset.data(), int64_t(offset.size()),
-             inits_ ? inits_ + channel0 + channel : nullptr, out + first * out_row + channel, out_row,
-             std::min(run, positions - first), plan_.from_memory});
-        channel += vectors * kernels_.lanes;
-      }
+            {rows.data() + first * c_.source_stride, c_.source_stride, taps.offset.data(), channel, w + channel,
+             taps.w_offset.data(), int64_t(taps.offset.size()), init ? init + channel : nullptr,
+             out + first * out_row + channel, out_row, std::min(run, positions - first), plan_.from_memory});
+      });
   }
 
   // Tiles of positions that are `spacing` apart.
   void compute_spaced(
-      const PhaseTaps& taps, const ChannelRows<E>& rows, int64_t channel0, int64_t positions, T* out, int64_t out_row)
-      const {
+      const PhaseTaps& taps,
+      const ChannelRows<E>& rows,
+      const T* w,
+      const T* init,
+      int64_t channels,
+      int64_t positions,
+      T* out,
+      int64_t out_row) const {
     const int64_t spacing = taps.spacing, x_step = c_.source_stride * rows.row();
     const int64_t x_tap = (taps.offset[1] - taps.offset[0]) / kFirShift<T> * rows.row();
     const int64_t parts = ceil_div(positions, kernels_.channel_fir_positions * spacing);
-    for (int64_t channel = 0; channel < rows.width(); channel += kernels_.lanes)
+    for_vectors(channels, 1, [&](int64_t channel, int64_t) {
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = part * positions / parts, length = (part + 1) * positions / parts - first;
         // From `begin` on there are `height` positions for a tile; where offsets fall, its last one comes first.
@@ -164,36 +202,41 @@ class ChannelsCall {
           const int64_t at = first + begin + (x_tap > 0 ? 0 : (height - 1) * spacing);
           kernels_.channel_fir[height](
               {rows.data()[0] + at * x_step + taps.offset[0] * rows.row() + channel, x_step, x_tap,
-               w_.data() + channel0 + channel + taps.w_offset[0], (taps.w_offset[1] - taps.w_offset[0]) / kFirShift<T>,
-               int64_t(taps.offset.size()), inits_ ? inits_ + channel0 + channel : nullptr,
-               out + at * out_row + channel, out_row, (x_tap > 0 ? spacing : -spacing) * out_row, end - begin});
+               w + channel + taps.w_offset[0], (taps.w_offset[1] - taps.w_offset[0]) / kFirShift<T>,
+               int64_t(taps.offset.size()), init ? init + channel : nullptr, out + at * out_row + channel, out_row,
+               (x_tap > 0 ? spacing : -spacing) * out_row, end - begin});
         };
         compute_tiles(0, length % spacing, length / spacing + 1);
         compute_tiles(length % spacing, spacing, length / spacing);
       }
+    });
   }
 
   std::vector<PhaseTaps> taps_by_phase() const {
     std::vector<PhaseTaps> phases(size_t(c_.phases));
     for (int64_t phase = 0; phase < c_.phases; ++phase) {
       PhaseTaps& taps = phases[size_t(phase)];
-      for (const int64_t k : taps_in_order(phase)) {
-        taps.offset.push_back(c_.offset(k) - c_.first_offset());
-        taps.w_offset.push_back(k * w_row_);
-      }
+      const std::vector<int64_t> ordered = taps_in_order(phase);
+      for (int64_t channel = 0; channel < c_.channels; ++channel)
+        for (const int64_t k : ordered) {
+          taps.offset.push_back(channel * source_rows_ + c_.offset(k) - c_.first_offset());
+          taps.w_offset.push_back((channel * c_.taps + k) * c_.rows * w_row_);
+        }
       const int64_t count = int64_t(taps.offset.size());
       // The second in order is kFirShift taps from the first.
-      if (count > kFirShift<T> && (taps.offset[1] - taps.offset[0]) % c_.source_stride == 0)
+      if (count > kFirShift<T> && c_.rows * c_.channels == 1 &&
+          (taps.offset[1] - taps.offset[0]) % c_.source_stride == 0)
         taps.spacing = std::abs(taps.offset[1] - taps.offset[0]) / c_.source_stride;
     }
     return phases;
   }
 
-  // The taps of a phase in the order in which the fir tile adds them, so that layouts share their bits.
+  // The taps of a phase in the order in which the fir tile adds them, or that of several rows, so that layouts share their bits.
   std::vector<int64_t> taps_in_order(int64_t phase) const {
     std::vector<int64_t> taps, ordered;
     for (int64_t k = 0; k < c_.taps; ++k)
       if (c_.phase(k) == phase) taps.push_back(k);
+    if (c_.rows > 1) return taps;
     const int64_t count = int64_t(taps.size()), chunk = kFirShared * kFirShift<T>;
     for (int64_t begin = 0; begin < count; begin += chunk)
       for (int64_t first = begin; first < std::min(begin + kFirShift<T>, count); ++first)
@@ -208,10 +251,11 @@ class ChannelsCall {
   const View source_;
   const MutableView out_;
   const ChannelsPlan plan_;
-  const int64_t width_;  // channels, rounded up to whole vectors
+  const bool in_place_;  // rows of the source are read where they are
   // An odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly.
   const int64_t w_row_;
-  const Scratch<T> w_;  // [tap][channel]
+  const Scratch<T> w_;         // [channel of a group][tap][row][group]
+  const int64_t source_rows_;  // that an item reads
   const std::vector<PhaseTaps> phase_taps_;
   const Scratch<T> init_;
   const T* const inits_;

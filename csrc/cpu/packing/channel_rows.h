@@ -36,7 +36,7 @@ void copy_channel_rows(
 }
 
 // Rows, [channel of a group][group], for positions [first, first + count) of one sample, some of them outside the source. Where the
-// channels of all groups are neighbours in memory, are of the type of the sums and fill whole vectors, rows are those of the source.
+// channels of all groups are neighbours in memory, and of the type of the sums, rows may be those of the source.
 template <class E>
 class ChannelRows {
   using T = SumOf<E>;
@@ -45,12 +45,13 @@ class ChannelRows {
   ChannelRows(int64_t groups, int64_t channels, int64_t lanes, bool in_place, int64_t most)
       : groups_(groups),
         channels_(channels),
+        most_(most),
         width_((groups + lanes - 1) / lanes * lanes),
         row_((channels * width_ + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
         in_place_(in_place),
         zeros_(channels * width_),
         copies_(in_place ? 0 : most * row_),
-        rows_(size_t(most)) {
+        rows_(size_t(channels * most)) {
     std::fill_n(zeros_.data(), channels * width_, T(0));
     // Lanes beyond the last group are computed, and left out of the result.
     if (width_ > groups && !in_place) std::fill_n(copies_.data(), most * row_, T(0));
@@ -60,8 +61,8 @@ class ChannelRows {
     return std::is_same_v<E, T> && source.stride_c == 1 && channels == 1 && groups % lanes == 0;
   }
 
-  bool in_place() const { return in_place_; }
   int64_t width() const { return width_; }  // of one channel
+  // By position; those of the next channel of a group follow, `most` pointers further.
   const T* const* data() const { return rows_.data(); }
   // From one copy to the next, all positions in turn: an odd number of cache lines, so that those of a few channels share the sets of the L1 cache
   // evenly.
@@ -96,12 +97,14 @@ class ChannelRows {
       else
         copy_rows(i, position, 1);
     }
+    for (int64_t channel = 1; channel < channels_; ++channel)
+      for (int64_t i = 0; i < count; ++i) rows_[size_t(channel * most_ + i)] = rows_[size_t(i)] + channel * width_;
   }
 
  private:
   static constexpr int64_t kLine = 64 / int64_t(sizeof(T));
 
-  const int64_t groups_, channels_, width_, row_;
+  const int64_t groups_, channels_, most_, width_, row_;
   const bool in_place_;
   const Scratch<T> zeros_, copies_;
   std::vector<const T*> rows_;

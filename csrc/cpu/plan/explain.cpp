@@ -50,13 +50,15 @@ Words explain_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& 
 }
 
 Words explain_channels(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  const ChannelsPlan plan = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
+  const ChannelsPlan plan = plan_channels(
+      c, sum_bytes, c.rows * c.channels, data.narrowness > 1 || !data.channels_innermost || c.rows * c.channels > 1,
+      machine);
   return {
       "channels", text(machine.channel_vectors * machine.lanes, " channels"),
       text("channels ", plan.channel_block, ", positions ", plan.q_block * c.phases),
       text(
           "a depthwise layer whose ", data.channels_innermost ? "channels are innermost" : "rows are short",
-          ", so lanes are channels")};
+          ", so lanes are ", c.rows * c.channels > 1 ? "groups" : "channels")};
 }
 
 Words explain_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {

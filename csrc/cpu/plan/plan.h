@@ -208,23 +208,25 @@ bool sums_few_positions(const Conv1dProblem& p);
 // of two, they compete for the same sets of the L1 cache.
 constexpr int64_t kTapsInPlace = 8;
 
-// A depthwise layer whose lanes are channels. An item of work covers channel_block channels and q_block positions.
+// A depthwise layer whose lanes are channels, or one of few channels a group whose lanes are groups. An item of work covers q_block positions of
+// channel_block lanes; the last block has what is less than a vector more.
 struct ChannelsPlan {
-  int64_t channel_block, q_block;
+  int64_t channel_block, channel_blocks, q_block;
   bool worth_threads;
   bool from_memory;  // rows are read and written in place, and are more than the L2 cache holds
 };
 
 // Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or
 // whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
-// `copies`: of an item, source or result are copied.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 // Whether there are groups enough, whose taps are near enough, for groups of a few channels to be lanes.
 bool fill_lanes(const Correlation& c, int64_t sum_bytes);
-// The same of forward and grad_input, whose sums do not depend on it, for short rows; and of grad_weight, which has no result to transpose.
+// The same of forward and grad_input, whose sums do not depend on it, for short rows and depth multipliers; and of grad_weight, which has no
+// result to transpose.
 bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
-ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine);
+// `copies`: of an item, source or result are copied, in so many parts.
+ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, int64_t parts, bool copies, const Machine& machine);
 
 // How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
 // problem alone: not from the machine, its caches or its threads.

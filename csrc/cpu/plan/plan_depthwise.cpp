@@ -23,6 +23,22 @@ constexpr int64_t kTransposedRow = 256, kFewSamples = 8;
 // and adding up 64 bytes of sums for each tap; less where several taps share a load.
 constexpr int64_t kSummedRow = 1024, kSummedFirRow = 768;
 
+// Depth multipliers: up to so many channels of a group, whose first, second ... are rows of lanes each, or rows of a group.
+constexpr int64_t kMultiplier = 4;
+
+// A sixth of the lanes may be idle.
+bool groups_fill_lanes(const Correlation& c, int64_t lanes) {
+  return c.groups >= lanes && 5 * (ceil_div(c.groups, lanes) * lanes) <= 6 * c.groups;
+}
+
+// Each product loads an element, so that more of them repay transposing both sides, where rows of a tile share loads.
+bool lanes_are_groups(const Correlation& c, int64_t sum_bytes, DataFacts data) {
+  const int64_t parts = c.rows * c.channels;
+  return data.channels_innermost && (c.rows == 1 || c.channels == 1) && parts <= kMultiplier &&
+         parts * c.taps <= kDirectProducts * c.phases && c.last_offset() - c.first_offset() < kChannelPositions &&
+         groups_fill_lanes(c, 64 / sum_bytes);
+}
+
 }  // namespace
 
 bool tiles_end_with_rows(const Correlation& result, int64_t sum_bytes, DataFacts data, const Machine& machine) {
@@ -73,11 +89,10 @@ bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data)
 }
 
 bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
-  if (lanes_are_channels(c, sum_bytes, data)) return true;
+  if (lanes_are_channels(c, sum_bytes, data) || lanes_are_groups(c, sum_bytes, data)) return true;
   const int64_t lanes = 64 / sum_bytes, row_bytes = c.q_total() * sum_bytes;
-  // A sixth of the lanes may be idle.
-  const bool full = c.groups >= lanes && 5 * (ceil_div(c.groups, lanes) * lanes) <= 6 * c.groups;
-  if (c.rows > 1 || c.channels > 1 || c.folds() || !full || c.last_offset() - c.first_offset() >= kChannelSpan)
+  if (c.rows > 1 || c.channels > 1 || c.folds() || !groups_fill_lanes(c, lanes) ||
+      c.last_offset() - c.first_offset() >= kChannelSpan)
     return false;
   const bool few = c.n < kFewSamples;
   if (c.source_stride > 1) return row_bytes < (few ? 2 : 1) * kTransposedRow;
@@ -93,27 +108,29 @@ bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
          (short_rows && c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes));
 }
 
-ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, bool copies, const Machine& machine) {
+ChannelsPlan plan_channels(
+    const Correlation& c, int64_t sum_bytes, int64_t parts, bool copies, const Machine& machine) {
   ChannelsPlan plan;
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t tile = machine.lanes * machine.channel_vectors;
-  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do. Channels that do not
-  // fill a vector are an item of their own, because they are copied.
-  const int64_t whole = std::max(c.groups / machine.lanes * machine.lanes, machine.lanes);
+  // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do.
+  const int64_t whole = c.groups / machine.lanes * machine.lanes;
   const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
-  plan.channel_block = std::clamp<int64_t>(panel / (c.taps * sum_bytes) / tile * tile, std::min(tile, whole), whole);
+  plan.channel_block =
+      std::clamp<int64_t>(panel / (c.taps * parts * sum_bytes) / tile * tile, std::min(tile, whole), whole);
   plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
   if (copies)
     plan.channel_block = std::min(
         plan.channel_block,
-        std::max(kTransposedBytes / (plan.q_block * sum_bytes) / tile * tile, std::min(tile, whole)));
+        std::max(kTransposedBytes / (plan.q_block * parts * sum_bytes) / tile * tile, std::min(tile, whole)));
   plan.from_memory = !copies && c.taps <= kTapsInPlace &&
                      c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
-  const auto items = [&] { return c.n * ceil_div(c.groups, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
+  const auto items = [&] { return c.n * ceil_div(whole, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
   while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);
   while (items() < wanted && plan.channel_block > tile)
     plan.channel_block = ceil_div(plan.channel_block / 2, tile) * tile;
+  plan.channel_blocks = ceil_div(whole, plan.channel_block);
   return plan;
 }
 

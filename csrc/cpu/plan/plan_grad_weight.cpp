@@ -220,7 +220,8 @@ GradWeightPlan plan_grad_weight(
   const int64_t tile = 2 * machine.lanes, unit = plan.in_place ? machine.lanes : 1;
   plan.group_block = 1;
   if (r.lanes == GradWeightLanes::channels) {
-    const ChannelsPlan channels = plan_channels(c, sum_bytes, data.narrowness > 1 || !data.channels_innermost, machine);
+    const ChannelsPlan channels =
+        plan_channels(c, sum_bytes, 1, data.narrowness > 1 || !data.channels_innermost, machine);
     plan.group_block = data.channels_innermost && c.rows * c.channels == 1
                            ? channels.channel_block
                            : std::min(channels.channel_block, kTransposedChannels);

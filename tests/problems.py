@@ -285,7 +285,7 @@ TOOM_COOK = tuple(
         n1_ci48_co49_l1030_k3_s1_p1_d1_g1
         n2_ci70_co66_l147_k4_s1_p3x0_d1_g2
         n1_ci34_co32_l146_k4_s1_p0x5_d2_g1
-        n9_ci36_co32_l57_k5_s1_p2_d1_g1
+        n9_ci48_co40_l61_k5_s1_p2_d1_g1
         n1_ci32_co40_l400_k5_s1_p4_d2_g1
         n2_ci32_co32_l153_k6_s1_p0x6_d1_g1
         n1_ci33_co32_l190_k7_s1_p9_d3_g1
@@ -295,13 +295,13 @@ TOOM_COOK = tuple(
         n1_ci66_co64_l133_k17_s1_p8_d1_g2_reflect
         n1_ci32_co32_l160_k31_s1_p30x0_d1_g1_circular
         n2_ci48_co48_l140_k3_s1_p9_d4_g1_replicate
-        n1_ci96_co96_l61_k5_s1_p3x0_d1_g3_reflect
+        n1_ci96_co96_l61_k5_s1_p3x0_d1_g2_reflect
         n1_ci48_co50_l330_k3_s1_p16_d16_g1
         n1_ci300_co48_l200_k3_s1_p1_d1_g1
         n1_ci32_co300_l200_k5_s1_p2_d1_g1
         n2_ci72_co73_l348_k2_s1_p1x0_d3_g1
         n1_ci40_co64_l871_k8_s4_p2_d1_g1
-        n2_ci48_co49_l306_k5_s2_p3x0_d1_g1
+        n2_ci56_co57_l306_k5_s2_p3x0_d1_g1
         n1_ci96_co96_l261_k8_s2_p9_d1_g2_reflect
         n1_ci48_co48_l1036_k6_s3_p0x5_d1_g1
         n2_ci24_co64_l289_k17_s2_p8_d1_g1

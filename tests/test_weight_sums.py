@@ -25,7 +25,7 @@ PROBLEMS = {
     "n3_ci33_co5_l70_k6_s1_p19x14_d2_g1": ("outer", EXCHANGED),
     "n9_ci96_co6_l50_k9_s1_p4_d1_g2": ("outer", EXCHANGED),
     "n1_ci250_co3_l9_k11_s1_p5_d1_g1": ("columns", EXCHANGED),
-    "n4_ci100_co20_l60_k7_s1_p9x3_d3_g1": ("Toom-Cook F(4, 4)", EXCHANGED),
+    "n6_ci100_co20_l90_k7_s1_p9x3_d3_g1": ("Toom-Cook F(4, 4)", EXCHANGED),
     "n2_ci48_co16_l10_k19_s1_p90_d1_g16": ("channels", EXCHANGED),
     "n2_ci48_co16_l25_k9_s1_p4_d1_g16": ("channels", AS_THEY_ARE),
     "n2_ci21_co63_l40_k5_s1_p2_d1_g21": ("channels", AS_THEY_ARE),

@@ -44,8 +44,6 @@ constexpr int64_t kL1Bytes = 24 << 10;
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
 constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
-// The transforms of an element of a row at a point, in products.
-constexpr double kTransformedRow = 12;
 // Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they need be.
 constexpr int64_t kTransposedChannels = 64;
 // A small result is summed in up to kParts parts, so that threads have something to share.
@@ -58,7 +56,7 @@ int64_t part_of(int64_t count, int64_t parts, int64_t unit) {
   return std::min(ceil_div(ceil_div(count, std::min(parts, count)), unit) * unit, count);
 }
 
-// What the thread with the most to do has to, in products of transformed operands, for each column of a block.
+// What the thread with the most to do has to, for each column of a block.
 double transformed_cost(const Conv1dProblem& p, const ToomCookForm& form, const GradWeightPlan& plan, int64_t threads) {
   const ReductionPlan& r = plan.reduction;
   const int64_t co_blocks = ceil_div(p.c_out_per_group(), plan.co_block);
@@ -71,8 +69,7 @@ double transformed_cost(const Conv1dProblem& p, const ToomCookForm& form, const 
     const int64_t ci0 = item % ci_blocks * plan.ci_block, co0 = item / ci_blocks % co_blocks * plan.co_block;
     const double ci = double(std::min(plan.ci_block, p.c_in_per_group() - ci0));
     const double co = double(std::min(plan.co_block, p.c_out_per_group() - co0));
-    const double rows = ci * double(p.stride) + co;
-    of_thread += double(blocks) * (ci * co * double(form.products()) + kTransformedRow * rows * double(form.points));
+    of_thread += double(blocks) * form.column_cost(co, ci);
     most = std::max(most, of_thread);
   }
   return most;

@@ -145,8 +145,8 @@ class ToomCookCall {
           band0_(band0),
           last_band_(std::min(band0 + plan_.band_block, plan_.bands())),
           sample_(plan_.sample_columns(q_len_)),
-          columns_(samples_ * sample_),
-          row_(padded_row(columns_ + (plan_.tap_groups - 1) * plan_.dilation)),
+          columns_(samples_ * sample_ - plan_.halo()),
+          row_(padded_row(samples_ * sample_)),
           source_(plan_.points * plan_.channels * row_),
           products_(plan_.points * plan_.band_rows() * row_),
           weights_(
@@ -297,7 +297,7 @@ class ToomCookCall {
     const Correlation& c_;
     const ToomCookPlan& plan_;
     const int64_t n0_, samples_, group_, q0_, q_len_, band0_, last_band_;
-    const int64_t sample_, columns_;  // columns of a sample, and of all
+    const int64_t sample_, columns_;  // columns of a sample, and of all results
     const int64_t row_;               // of source_ and products_
     const Scratch<T> source_;
     const Scratch<T> products_, weights_;  // of a band

@@ -57,13 +57,20 @@ struct ToomCookForm {
   int64_t row_phases(int64_t point) const {
     return point < points - 1 || tap_groups > 1 ? phases : std::min(last_phases, phases);
   }
-  // Products of a tile, for a channel and a row.
+  // Products of a column, for a channel c and a row r.
   int64_t products() const { return (points - 1) * terms(0) * phases + terms(points - 1) * row_phases(points - 1); }
+  // Weights of a row and channel, at all points.
+  int64_t weights() const { return points * tap_groups * phases * source_phases; }
+  // In products, what a column takes: its source, of some channels c, and all, of some rows r too.
+  double source_cost(double of_channels) const;
+  double column_cost(double of_rows, double of_channels) const;
   int64_t positions() const { return kToomCookOutputs * dilation; }  // from one tile to the next
   // Runs of a dilation that fill vectors are transformed where they are; others are first split into the places of tiles.
   bool runs_fill(int64_t lanes) const { return dilation >= lanes; }
+  // Columns of the source beyond those of the result, which tap groups read.
+  int64_t halo() const { return (tap_groups - 1) * dilation; }
   // Columns of a sample, and positions of the source that they need, for q_len tiles.
-  int64_t sample_columns(int64_t q_len) const { return (q_len + tap_groups - 1) * dilation; }
+  int64_t sample_columns(int64_t q_len) const { return q_len * dilation + halo(); }
   int64_t source_positions(int64_t q_len) const { return (q_len + tap_groups) * positions(); }
 };
 

@@ -31,7 +31,7 @@ class ToomCookItem {
         row_(padded_row(call.plan.reduction.runs * sample_)),
         x_point_(b_.ci_count * form_.source_phases * row_),
         x_(form_.points * x_point_),
-        held_(ceil_div(std::min(call.plan.co_held, b_.co_count), tile_width()) * tile_width()),
+        held_(ceil_div(std::min(call.plan.co_held, b_.co_count), call.kernels.lanes) * call.kernels.lanes),
         positions_(tiles_of(call.plan.reduction.length) * form_.positions()),
         g_(tile_width() * positions_),
         g_point_(held_ * call.plan.reduction.runs * positions_ / kToomCookOutputs),

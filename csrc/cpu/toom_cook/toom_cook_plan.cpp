@@ -8,37 +8,30 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// In products with direct sums: one at the points, where sums are stored in between; the transforms of an element of a row or a channel
-// at a point; those of a weight at a point, or what it takes to have one that is shared come from beyond the L2 cache. Fitted to layers of 64 to 512 channels, 3 to 9 taps and 40 to 4000 positions, on AVX-512,
-// which gains less than AVX2.
-constexpr double kProduct = 1.15, kTransform = 12, kWeight = 9, kSharedWeight = 6;
-// The same of grad_weight, where direct sums are as far from the peak.
-constexpr double kSumProduct = 1, kSumWeight = 16;
-// Columns and positions fill vectors, at least those of AVX2.
-constexpr int64_t kLanes = 8;
+// In products with direct sums of forward and grad_input: one at the points, where sums are stored in between; the transform of an
+// element of a row or a channel at a point, with its share of packing and of writing; of a weight; what it takes to have one that is
+// shared come from beyond the L2 cache; and in grad_weight to store and load its sum, and a product of direct sums, for which grad_y is
+// transposed too. Fitted to 2000 layers of 2 to 1024 channels, 2 to 100 taps and 8 to 2000 positions, on AVX2 and AVX-512.
+constexpr double kProduct = 1.1, kTransform = 12, kWeight = 9, kSharedWeight = 6, kSum = 10, kDirectSum = 1.2;
+// Columns fill vectors, at least those of AVX2. A run of them in grad_weight begins and ends, which takes as long as so many more.
+constexpr int64_t kLanes = 8, kRunColumns = 3;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
 // much, which leaves room for the products of a band and, if they are not shared, for weights of some of its channels.
-constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 9 << 16;
-// Products stay in the L2 cache, beside a point of the source.
+constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 3 << 17;
+// Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for every band.
 constexpr int64_t kProductBytes = 3 << 16;
 // Rows of a band: vectors of weights to transform, and in grad_input as many neighbours in memory.
 constexpr int64_t kBandRows = 64;
 // Columns that fit come in whole tiles of about so many.
 constexpr int64_t kTileColumns = 32;
-// Columns of an item: enough for few of them to lie between samples or beyond the end.
-constexpr int64_t kColumns = 288;
+// Columns of an item: enough for few of them to lie between samples or beyond the end; or those that tap groups share with the next
+// item, kHalos times, as far as products of kTileRows rows have room.
+constexpr int64_t kColumns = 288, kHalos = 4, kTileRows = 8;
 
-int64_t in_vectors(int64_t count) { return ceil_div(count, kLanes) * kLanes; }
-
-// Of a column, for each row and channel of the layer; and, in weights, at all points.
-double column_cost(const Correlation& c, const ToomCookForm& form, double product) {
-  return product * form.products() +
-         kTransform * form.points * (form.rows + form.channels) / (double(c.rows) * c.channels);
-}
-int64_t weights_at_points(const ToomCookForm& form) {
-  return form.points * form.tap_groups * form.phases * form.source_phases;
+int64_t most_columns(const ToomCookForm& form, int64_t sum_bytes) {
+  return std::max(kColumns, std::min(kHalos * form.halo(), kProductBytes / sum_bytes / (form.points * kTileRows)));
 }
 
 // Whether there is a form, and rows for it: a single one is the fir tile's.
@@ -74,7 +67,7 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
       (cut.shared ? std::min(plan.points * machine.l2_bytes / 8, kItemBytes - shared_bytes) : kItemBytes) /
       column_bytes;
   const int64_t unit = fitting > tile ? tile : lanes;
-  const int64_t columns = std::clamp(fitting / unit * unit, unit, kColumns / tile * tile);
+  const int64_t columns = std::clamp(fitting / unit * unit, unit, most_columns(plan, sum_bytes) / tile * tile);
 
   // Parts of the samples, then of the tiles.
   const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
@@ -91,7 +84,8 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
 
   // As many rows as products have room for, the fewer of them the more often passes the source: whole tiles of them.
   const int64_t row_products = plan.points * plan.n_block * plan.sample_columns(plan.q_block);
-  const int64_t band_rows = std::min(kProductBytes / sum_bytes / row_products, kBandRows);
+  const int64_t band_rows =
+      std::min((plan.shared_weights ? 1 : 2) * kProductBytes / sum_bytes / row_products, kBandRows);
   const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
   plan.band_channels =
       std::clamp<int64_t>(fitting_channels < step ? fitting_channels : fitting_channels / step * step, 1, c.rows);
@@ -109,20 +103,19 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
   return plan;
 }
 
-// What the first thread does, whose share is the largest, in products with direct sums.
+// What the first thread does, whose share is the largest.
 double cost(const Correlation& c, const ToomCookPlan& plan, const Machine& machine) {
   const int64_t q_blocks = ceil_div(plan.tiles, plan.q_block);
   const int64_t items = plan.column_blocks(c.n) * c.groups * ceil_div(plan.bands(), plan.band_block);
   const int64_t of_first = ceil_div(items, machine.threads), last_blocks = of_first / q_blocks;
-  const double rows = std::min(double(plan.band_block * plan.band_rows()) / double(plan.rows), 1.0);
-  const double weights = double(weights_at_points(plan));
+  const double channels = double(c.channels), layer_rows = double(c.rows),
+               weights = double(plan.weights()) * layer_rows * channels;
+  const double part = std::min(double(plan.band_block * plan.band_rows()) / double(plan.rows), 1.0);
   const auto item = [&](int64_t q_len) {
-    const int64_t columns = plan.n_block * plan.sample_columns(q_len);
-    const int64_t computed = ceil_div(columns, machine.lanes) * machine.lanes;
-    return double(computed) * kProduct * double(plan.products()) * rows +
-           double(columns) * kTransform * double(plan.points) * (double(plan.rows) * rows + double(plan.channels)) /
-               (double(c.rows) * double(c.channels)) +
-           (plan.shared_weights ? kSharedWeight : kWeight) * weights * rows;
+    const int64_t columns = plan.n_block * plan.sample_columns(q_len) - plan.halo();
+    return double(ceil_div(columns, machine.lanes) * machine.lanes) * plan.column_cost(layer_rows * part, channels) +
+           double(plan.halo()) * plan.source_cost(channels) +
+           part * weights * (plan.shared_weights ? kSharedWeight : kWeight);
   };
   return double(of_first - last_blocks) * item(plan.q_block) +
          double(last_blocks) * item(plan.tiles - (q_blocks - 1) * plan.q_block) +
@@ -134,23 +127,38 @@ double cost(const Correlation& c, const ToomCookPlan& plan, const Machine& machi
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes) {
   if (!has_form(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
   const ToomCookForm form(c);
-  // Many weights are transformed for as many columns as there is room for, each time with those that tap groups share with the next.
-  const int64_t row_bytes = form.points * form.channels * form.tap_groups * sum_bytes;
-  const int64_t fitting = kItemBytes / (form.points * form.channels * sum_bytes) / kTileColumns * kTileColumns;
-  const int64_t most =
-      form.rows * row_bytes > kSharedBytes ? fitting / form.dilation - form.tap_groups + 1 : form.tiles;
-  const int64_t blocks = ceil_div(form.tiles, std::max<int64_t>(most, 1));
-  const int64_t columns = form.sample_columns(form.tiles) + (blocks - 1) * (form.tap_groups - 1) * form.dilation;
-  return in_vectors(columns) * column_cost(c, form, kProduct) + blocks * kWeight * weights_at_points(form) <
-         in_vectors(form.length) * c.taps;
+  // Few weights are transformed once, others for as many columns as there is room for; the source of every block with those that its
+  // tap groups share with the next.
+  const int64_t column_bytes = form.points * form.channels * sum_bytes;
+  const int64_t fitting =
+      std::min(kItemBytes / column_bytes / kTileColumns * kTileColumns, most_columns(form, sum_bytes));
+  const int64_t most = fitting / form.dilation - form.tap_groups + 1;
+  const int64_t blocks = ceil_div(form.tiles, std::max<int64_t>(most, 1)), columns = form.tiles * form.dilation;
+  const bool few_weights = form.rows * column_bytes * form.tap_groups <= kSharedBytes;
+  const double rows = double(c.rows), channels = double(c.channels);
+  return double(ceil_div(columns, kLanes) * kLanes) * form.column_cost(rows, channels) +
+             double(blocks * form.halo()) * form.source_cost(channels) +
+             kWeight * double((few_weights ? 1 : blocks) * form.weights()) * rows * channels <
+         double(form.length * c.taps) * rows * channels;
 }
 
 bool sums_by_toom_cook(const Correlation& c, Algorithm algorithm) {
   if (!has_form(c, algorithm)) return false;
   const ToomCookForm form(c);
-  return c.n * form.sample_columns(form.tiles) * column_cost(c, form, kSumProduct) +
-             kSumWeight * weights_at_points(form) <
-         c.n * form.length * c.taps;
+  const double n = double(c.n), rows = double(c.rows), channels = double(c.channels);
+  return n * (double(form.tiles * form.dilation + kRunColumns) * form.column_cost(rows, channels) +
+              double(form.halo()) * form.source_cost(channels)) +
+             (kWeight + kSum) * double(form.weights()) * rows * channels <
+         kDirectSum * n * double(form.length * c.taps) * rows * channels;
+}
+
+double ToomCookForm::source_cost(double of_channels) const {
+  return kTransform * double(points * source_phases) * of_channels;
+}
+
+double ToomCookForm::column_cost(double of_rows, double of_channels) const {
+  return kProduct * double(products()) * of_rows * of_channels + kTransform * double(points * phases) * of_rows +
+         source_cost(of_channels);
 }
 
 ToomCookForm::ToomCookForm(const Correlation& c)

@@ -318,6 +318,26 @@ TOOM_COOK = tuple(
     )
 )
 
+# What is multiplied in pairs of bfloat16, by all operations: odd numbers of channels and positions,
+# tails, several panels and blocks, phases, samples side by side, groups, ends that are folded back,
+# taps that meet nothing.
+PAIRED = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci9_co9_l131_k3_s1_p1_d1_g1
+        n3_ci33_co25_l157_k5_s1_p0x2_d2_g1
+        n2_ci64_co70_l1030_k1_s1_p0_d1_g1
+        n2_ci27_co40_l501_k5_s3_p4x0_d1_g1_reflect
+        n1_ci40_co27_l700_k4_s2_p7_d3_g1_circular
+        n9_ci22_co34_l140_k3_s1_p1_d1_g2_replicate
+        n17_ci24_co16_l45_k7_s1_p50_d8_g1
+        n2_ci300_co31_l260_k2_s2_p0_d1_g1
+        n1_ci8_co301_l5003_k9_s1_p4_d1_g1
+        """.split(),
+    )
+)
+
 # What goes through the frequency domain: one block and several, one channel and many, lengths next
 # to those of a transform.
 FFT = tuple(

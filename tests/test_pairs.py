@@ -6,30 +6,12 @@ import pytest
 import torch
 from calls import FMA_SETS, PAIR_SETS, assert_same_bits, instruction_set_named, run
 from numerics import assert_within_budget, expect_results
-from problems import CORPUS, Operands, Problem, operands
+from problems import CORPUS, PAIRED, Operands, Problem, operands
 
 from torch_conv1d import _C, set_algorithm
 
 pytestmark = pytest.mark.skipif(not PAIR_SETS, reason="no instruction set multiplies pairs")
 
-# Odd numbers of channels and positions, tails, several panels and blocks, phases, samples side by
-# side, groups, ends that are folded back, taps that meet nothing.
-PAIRED = tuple(
-    map(
-        Problem.parse,
-        """
-        n1_ci9_co9_l131_k3_s1_p1_d1_g1
-        n3_ci33_co25_l157_k5_s1_p0x2_d2_g1
-        n2_ci64_co70_l1030_k1_s1_p0_d1_g1
-        n2_ci27_co40_l501_k5_s3_p4x0_d1_g1_reflect
-        n1_ci40_co27_l700_k4_s2_p7_d3_g1_circular
-        n9_ci22_co34_l140_k3_s1_p1_d1_g2_replicate
-        n17_ci24_co16_l45_k7_s1_p50_d8_g1
-        n2_ci300_co31_l260_k2_s2_p0_d1_g1
-        n1_ci8_co301_l5003_k9_s1_p4_d1_g1
-        """.split(),
-    )
-)
 each_set = pytest.mark.parametrize("name", PAIR_SETS)
 
 

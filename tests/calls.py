@@ -55,7 +55,8 @@ def assert_same_bits(actual: Results, expected: Results, context: object = "") -
 
 
 def assert_sets_change_no_bit(problem: Problem, o: Operands) -> None:
-    for names in (FMA_SETS, PAIR_SETS if o.x.dtype is torch.bfloat16 else []):
+    every = list(dict.fromkeys([*FMA_SETS, _C.active_instruction_set()]))
+    for names in (FMA_SETS, PAIR_SETS) if o.x.dtype is torch.bfloat16 else (every,):
         results = []
         for name in names:
             with instruction_set_named(name):

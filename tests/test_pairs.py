@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from calls import FMA_SETS, PAIR_SETS, assert_same_bits, instruction_set_named, run
+from contracts import assert_batch_layout_and_threads_change_no_bit
 from numerics import assert_within_budget, expect_results
-from problems import CORPUS, PAIRED, Operands, Problem, operands
+from problems import CORPUS, PAIRED, Problem, operands
 
 from torch_conv1d import _C, set_algorithm
 
@@ -36,15 +37,7 @@ def test_pairs_are_the_reference(problem: Problem, channels_last: bool, name: st
 def test_batch_layout_and_threads_change_no_bit(problem: Problem, name: str, threads: None) -> None:
     o = operands(problem, torch.bfloat16)
     with instruction_set_named(name):
-        torch.set_num_threads(1)
-        whole = run(problem, o)
-        part = run(problem, Operands(o.x[:1], o.w, o.b, o.grad_y[:1]))
-        assert torch.equal(part.y, whole.y[:1])
-        assert torch.equal(part.grad_x, whole.grad_x[:1])
-        assert_same_bits(run(problem, o, channels_last=True), whole, "channels_last")
-        for count in (2, 3, 7):
-            torch.set_num_threads(count)
-            assert_same_bits(run(problem, o), whole, f"{count} threads")
+        assert_batch_layout_and_threads_change_no_bit(problem, o)
 
 
 @pytest.mark.parametrize("problem", PAIRED, ids=str)

@@ -193,11 +193,10 @@ class PackedWeights {
   // Two channels in the place of the first of them.
   void join(int64_t group, int64_t tile) const {
     const int64_t row0 = plan_.row_begin(c_, tile), rows = plan_.row_begin(c_, tile + 1) - row0;
-    T* const to = packed_.data() + (group * c_.rows + row0 - first_row_) * row_;
     for (int64_t phase = 0; phase < c_.phases; ++phase)
       join_channels(
-          *pairs_, to + plan_.layout.phase_begin[phase] * c_.channels * rows, plan_.layout.phase_taps(phase) * rows,
-          c_.channels);
+          *pairs_, packed(group, row0) + plan_.layout.phase_begin[phase] * c_.channels * rows,
+          plan_.layout.phase_taps(phase) * rows, c_.channels);
   }
 
   const Correlation& c_;

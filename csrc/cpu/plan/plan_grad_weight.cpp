@@ -50,6 +50,8 @@ constexpr int64_t kTransposedChannels = 64;
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 // Of so many parts, one block more or less is little.
 constexpr int64_t kManyParts = 8;
+// Threads share no fewer output channels than these, where grad_y is transposed for them.
+constexpr int64_t kLeastChannels = 64;
 
 // `count` in so many equal parts, of whole units.
 int64_t part_of(int64_t count, int64_t parts, int64_t unit) {
@@ -182,150 +184,210 @@ bool exchanges_operands(const Conv1dProblem& p, Algorithm algorithm, int64_t sum
          kExchanged * cost(p);
 }
 
-GradWeightPlan plan_grad_weight(
-    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  GradWeightPlan plan;
-  const Correlation c = forward_correlation(p);
-  plan.reduction = plan_reduction(p, lanes_of(p, algorithm, sum_bytes, data), data.pairs);
-  const ReductionPlan& r = plan.reduction;
-  const bool dot = r.lanes == GradWeightLanes::positions;
-  const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
-  plan.worth_threads = multiply_adds > kThreadWork;
-  const int64_t threads = plan.worth_threads ? machine.threads : 1;
+namespace {
 
-  const int64_t sum_lanes = dot ? 64 / sum_bytes : 1;
-  // grad_y that is as `outer` wants it stays where it is, if each of its elements is read by one tile of all weights and the bias.
-  plan.in_place = dot && data.narrowness == 1 && data.channels_innermost && c.rows % machine.lanes == 0 &&
-                  c.channels > 0 && c.channels * c.taps < machine.outer_rows;
-  // Each partial sum reads all lines of x, and wants some positions: 16 or more.
-  const int64_t x_bytes_in_place = (c.channels + 1) * c.source_stride * sum_bytes;
-  const int64_t in_place_length = std::max<int64_t>(kL1Panel / x_bytes_in_place / sum_lanes, 16) * sum_lanes;
-  const DirectReads direct(c, sum_bytes, data, sum_lanes);
-  plan.direct = dot && !plan.in_place ? direct.tile : DirectTile::none;
-  const bool is_direct = plan.direct != DirectTile::none;
-  plan.panel_length = std::min(r.length, is_direct ? direct.end_length : plan.in_place ? in_place_length : r.length);
-
-  // What an item reads and the sums that it keeps share the L2 cache.
-  const int64_t share = machine.l2_bytes / 4;
-  const auto fit = [&](int64_t bytes, int64_t most) {
-    return std::clamp<int64_t>(share / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(most, 1));
-  };
-  const int64_t x_row = is_direct ? r.length : PanelLayout(c, r.length, machine.lanes).row;
-  const int64_t x_bytes = x_row * sum_bytes, g_bytes = r.length * sum_bytes;
-  // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
-  const bool one_block = r.parts == r.blocks;
-  const int64_t tile = 2 * machine.lanes, unit = plan.in_place ? machine.lanes : 1;
-  plan.group_block = 1;
-  if (r.lanes == GradWeightLanes::channels) {
-    const ChannelsPlan channels =
-        plan_channels(c, sum_bytes, 1, data.narrowness > 1 || !data.channels_innermost, machine);
-    plan.group_block = data.channels_innermost && c.rows * c.channels == 1
-                           ? channels.channel_block
-                           : std::min(channels.channel_block, kTransposedChannels);
-    plan.panel_length = std::min(r.length, channels.q_block);
-    plan.co_block = c.rows;
-    plan.ci_block = c.channels;
-    while (!shared_evenly(r.parts * ceil_div(p.groups, plan.group_block), threads) && plan.group_block > machine.lanes)
-      plan.group_block = ceil_div(plan.group_block / 2, machine.lanes) * machine.lanes;
-    return plan;
+// Cuts the sums of a call into items of work, by lanes.
+class GradWeightCuts {
+ public:
+  GradWeightCuts(
+      const Conv1dProblem& p, const ReductionPlan& reduction, int64_t sum_bytes, DataFacts data, const Machine& machine)
+      : p_(p), c_(forward_correlation(p)), sum_bytes_(sum_bytes), data_(data), machine_(machine), r_(reduction) {
+    const double multiply_adds = double(p.n) * p.l_out * p.c_out * p.c_in_per_group() * p.kernel_size;
+    plan_.reduction = reduction;
+    plan_.worth_threads = multiply_adds > kThreadWork;
+    plan_.direct = DirectTile::none;
+    plan_.in_place = false;
+    plan_.panel_length = r_.length;
+    plan_.group_block = 1;
+    threads_ = plan_.worth_threads ? machine.threads : 1;
   }
-  if (dot) {
-    const int64_t weight_bytes = p.kernel_size * sum_lanes * sum_bytes;  // of one row of x and one of grad_y
-    plan.ci_block = fit(std::max(x_bytes, weight_bytes), p.c_in_per_group());
+
+  GradWeightPlan cut() {
+    switch (r_.lanes) {
+      case GradWeightLanes::positions:
+        cut_positions();
+        break;
+      case GradWeightLanes::output_channels:
+        cut_output_channels();
+        break;
+      case GradWeightLanes::weights:
+        cut_weights();
+        break;
+      case GradWeightLanes::channels:
+        cut_channels();
+        break;
+      case GradWeightLanes::transformed:
+        cut_transformed();
+        break;
+    }
+    return plan_;
+  }
+
+ private:
+  void cut_positions() {
+    const int64_t sum_lanes = 64 / sum_bytes_;
+    // grad_y that is as `outer` wants it stays where it is, if each of its elements is read by one tile of all weights and the bias.
+    plan_.in_place = data_.narrowness == 1 && data_.channels_innermost && c_.rows % machine_.lanes == 0 &&
+                     c_.channels > 0 && c_.channels * c_.taps < machine_.outer_rows;
+    const DirectReads direct(c_, sum_bytes_, data_, sum_lanes);
+    if (!plan_.in_place) plan_.direct = direct.tile;
+    const bool is_direct = plan_.direct != DirectTile::none;
+    // In place, each partial sum reads all lines of x, and wants some positions: 16 or more.
+    const int64_t x_bytes_in_place = (c_.channels + 1) * c_.source_stride * sum_bytes_;
+    const int64_t in_place_length = std::max<int64_t>(kL1Panel / x_bytes_in_place / sum_lanes, 16) * sum_lanes;
+    if (is_direct || plan_.in_place)
+      plan_.panel_length = std::min(r_.length, is_direct ? direct.end_length : in_place_length);
+
+    const int64_t x_bytes = is_direct ? g_bytes() : this->x_bytes(), unit = plan_.in_place ? machine_.lanes : 1;
+    const int64_t weight_bytes = c_.taps * sum_lanes * sum_bytes_;  // of one row of x and one of grad_y
+    plan_.ci_block = fitting(std::max(x_bytes, weight_bytes), c_.channels);
     // Sums are met once a block, and so may be as many as fit the whole cache; grad_y passes by.
     const int64_t co_parts =
-        std::max<int64_t>(ceil_div(p.c_out_per_group(), fit(plan.ci_block * weight_bytes / 4, p.c_out_per_group())), 1);
-    plan.co_block = part_of(p.c_out_per_group(), co_parts, unit);
-    plan.g_block = fit(g_bytes, plan.co_block);
-    if (!plan.in_place && plan.ci_block == p.c_in_per_group() && plan.co_block == p.c_out_per_group())
-      plan.group_block =
-          fit(plan.ci_block * x_bytes + plan.co_block * (g_bytes + plan.ci_block * weight_bytes), p.groups);
+        std::max<int64_t>(ceil_div(c_.rows, fitting(plan_.ci_block * weight_bytes / 4, c_.rows)), 1);
+    plan_.co_block = part_of(c_.rows, co_parts, unit);
+    plan_.g_block = fitting(g_bytes(), plan_.co_block);
+    if (!plan_.in_place && plan_.ci_block == c_.channels && plan_.co_block == c_.rows)
+      plan_.group_block =
+          fitting(plan_.ci_block * x_bytes + plan_.co_block * (g_bytes() + plan_.ci_block * weight_bytes), p_.groups);
     // What a depthwise layer sums a row of few positions into is loaded and stored as often as it is used.
-    if (!plan.in_place && plan.ci_block == 1 && plan.co_block == 1)
-      plan.group_block =
-          std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan.group_block);
-  } else if (r.lanes == GradWeightLanes::transformed) {
-    // Operands and sums at all points, and the weights that these become: all that a call may take. Where a part is one block, sums
-    // of a few output channels are finished before the next, in the L2 cache.
-    const ToomCookForm form(c);
-    const int64_t columns = form.sample_columns(r.length / form.positions()) * r.runs;
+    if (!plan_.in_place && plan_.ci_block == 1 && plan_.co_block == 1)
+      plan_.group_block =
+          std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan_.group_block);
+    share_evenly(std::max<int64_t>(8, unit), unit);
+  }
+
+  void cut_output_channels() {
+    // x stays in the L2 cache for all output channels.
+    const int64_t c_in = std::max<int64_t>(c_.channels, 1);
+    const int64_t column_bytes = c_.taps * tile() * sum_bytes_;  // sums of a channel
+    const int64_t most = std::clamp<int64_t>(kOuterSumBytes / column_bytes, 1, c_in);
+    plan_.ci_block = ceil_div(c_in, ceil_div(c_in, fitting(x_bytes() * r_.runs / 2, most)));
+    const int64_t tile_bytes = plan_.ci_block * column_bytes;
+    plan_.co_block =
+        one_block() ? c_.rows : std::min(std::max<int64_t>(kOuterSumBytes / tile_bytes, 1) * tile(), c_.rows);
+    plan_.co_held = one_block() ? std::max<int64_t>(share() / tile_bytes, 1) * tile() : plan_.co_block;
+    while (!is_even() && plan_.co_block > kLeastChannels) plan_.co_block = ceil_div(plan_.co_block, 2);
+    share_evenly(kLeastChannels, 1);
+  }
+
+  void cut_weights() {
+    plan_.co_block = c_.rows;
+    plan_.ci_block = fitting(x_bytes() * r_.runs / 2, c_.channels);
+    if (plan_.ci_block == c_.channels)
+      plan_.group_block = fitting((plan_.ci_block * x_bytes() + plan_.co_block * g_bytes()) * r_.runs, p_.groups);
+    const int64_t widest =
+        machine_.lanes * machine_.correlate_vectors[std::min(machine_.correlate_rows, plan_.co_block)];
+    plan_.j_block = std::max<int64_t>(kL1Bytes / (p_.n * p_.l_out * sum_bytes_ * widest), 1) * widest;
+    share_evenly(kLeastChannels, 1);
+  }
+
+  void cut_channels() {
+    const ChannelsPlan channels =
+        plan_channels(c_, sum_bytes_, 1, data_.narrowness > 1 || !data_.channels_innermost, machine_);
+    const bool in_place = data_.channels_innermost && c_.rows * c_.channels == 1;
+    plan_.group_block = in_place ? channels.channel_block : std::min(channels.channel_block, kTransposedChannels);
+    plan_.panel_length = std::min(r_.length, channels.q_block);
+    plan_.co_block = c_.rows;
+    plan_.ci_block = c_.channels;
+    while (!shared_evenly(r_.parts * ceil_div(p_.groups, plan_.group_block), threads_) &&
+           plan_.group_block > machine_.lanes)
+      plan_.group_block = ceil_div(plan_.group_block / 2, machine_.lanes) * machine_.lanes;
+  }
+
+  void cut_transformed() {
+    // Operands and sums at all points, and the weights that these become: all that a call may take.
+    const ToomCookForm form(c_);
+    const int64_t columns = form.sample_columns(r_.length / form.positions()) * r_.runs;
     const auto sums_of = [&](int64_t held) {
-      return (form.points * form.tap_groups * p.stride + p.kernel_size) * plan.ci_block * held * sum_bytes;
+      return (form.points * form.tap_groups * p_.stride + c_.taps) * plan_.ci_block * held * sum_bytes_;
     };
     const auto bytes = [&] {
-      const int64_t held = one_block ? std::min(tile, plan.co_block) : plan.co_block;
-      return form.points * columns * (plan.ci_block * p.stride + held) * sum_bytes + sums_of(held);
+      const int64_t held = one_block() ? std::min(tile(), plan_.co_block) : plan_.co_block;
+      return form.points * columns * (plan_.ci_block * p_.stride + held) * sum_bytes_ + sums_of(held);
     };
     int64_t ci_parts = 1, co_parts = 1;
-    plan.ci_block = p.c_in_per_group();
-    plan.co_block = p.c_out_per_group();
-    const int64_t parts = r.parts > 1 ? r.parts * p.c_out * (p.c_in_per_group() * p.kernel_size + 1) * sum_bytes : 0;
+    plan_.ci_block = c_.channels;
+    plan_.co_block = c_.rows;
+    const int64_t parts = r_.parts > 1 ? r_.parts * p_.c_out * (c_.channels * c_.taps + 1) * sum_bytes_ : 0;
     while (bytes() > std::min(kTransformedBytes, kTransformedCall - parts) &&
-           (plan.ci_block > 1 || plan.co_block > tile)) {
-      if (plan.ci_block > 1 && (one_block || plan.co_block <= tile || plan.ci_block * p.stride > plan.co_block))
-        plan.ci_block = ceil_div(p.c_in_per_group(), ++ci_parts);
+           (plan_.ci_block > 1 || plan_.co_block > tile())) {
+      if (plan_.ci_block > 1 &&
+          (one_block() || plan_.co_block <= tile() || plan_.ci_block * p_.stride > plan_.co_block))
+        plan_.ci_block = ceil_div(c_.channels, ++ci_parts);
       else
-        plan.co_block = ceil_div(ceil_div(p.c_out_per_group(), ++co_parts), tile) * tile;
+        plan_.co_block = ceil_div(ceil_div(c_.rows, ++co_parts), tile()) * tile();
     }
-    if (threads > 1) {
-      // The cut that the thread with the most to do finishes first: every item transforms what it reads.
-      const GradWeightPlan least = plan;
-      double soonest = std::numeric_limits<double>::infinity();
-      const int64_t co_parts = ceil_div(p.c_out_per_group(), least.co_block);
-      const int64_t ci_parts = ceil_div(p.c_in_per_group(), least.ci_block);
-      for (int64_t co = co_parts; co <= co_parts + threads; ++co) {
-        // As few parts of the input channels as there have to be, or so many that the items are equal shares.
-        const int64_t unit = threads / std::gcd(threads, r.parts * p.groups * co);
-        for (const int64_t ci : {ci_parts, ceil_div(ci_parts, unit) * unit}) {
-          GradWeightPlan cut = least;
-          cut.co_block = part_of(p.c_out_per_group(), co, machine.lanes);
-          cut.ci_block = part_of(p.c_in_per_group(), ci, 1);
-          if (const double its = transformed_cost(p, form, cut, threads); its < soonest) plan = cut, soonest = its;
-        }
+    if (threads_ > 1) finish_soonest(form);
+    plan_.co_held = one_block() ? std::max<int64_t>(share() / sums_of(tile()), 1) * tile() : plan_.co_block;
+  }
+
+  // The cut that the thread with the most to do finishes first: every item transforms what it reads.
+  void finish_soonest(const ToomCookForm& form) {
+    const GradWeightPlan least = plan_;
+    double soonest = std::numeric_limits<double>::infinity();
+    const int64_t co_parts = ceil_div(c_.rows, least.co_block), ci_parts = ceil_div(c_.channels, least.ci_block);
+    for (int64_t co = co_parts; co <= co_parts + threads_; ++co) {
+      // As few parts of the input channels as there have to be, or so many that the items are equal shares.
+      const int64_t unit = threads_ / std::gcd(threads_, r_.parts * p_.groups * co);
+      for (const int64_t ci : {ci_parts, ceil_div(ci_parts, unit) * unit}) {
+        GradWeightPlan cut = least;
+        cut.co_block = part_of(c_.rows, co, machine_.lanes);
+        cut.ci_block = part_of(c_.channels, ci, 1);
+        if (const double its = transformed_cost(p_, form, cut, threads_); its < soonest) plan_ = cut, soonest = its;
       }
     }
-    plan.co_held = one_block ? std::max(share / sums_of(tile), int64_t(1)) * tile : plan.co_block;
-    return plan;
-  } else if (r.lanes == GradWeightLanes::weights) {
-    plan.co_block = p.c_out_per_group();
-    plan.ci_block = fit(x_bytes * r.runs / 2, p.c_in_per_group());
-    if (plan.ci_block == p.c_in_per_group())
-      plan.group_block = fit((plan.ci_block * x_bytes + plan.co_block * g_bytes) * r.runs, p.groups);
-    const int64_t widest = machine.lanes * machine.correlate_vectors[std::min(machine.correlate_rows, plan.co_block)];
-    plan.j_block = std::max<int64_t>(kL1Bytes / (p.n * p.l_out * sum_bytes * widest), 1) * widest;
-  } else {
-    // x stays in the L2 cache for all output channels.
-    const int64_t c_in = std::max<int64_t>(p.c_in_per_group(), 1), c_out = p.c_out_per_group();
-    const int64_t column_bytes = p.kernel_size * tile * sum_bytes;  // sums of a channel
-    const int64_t most = std::clamp<int64_t>(kOuterSumBytes / column_bytes, 1, c_in);
-    plan.ci_block = ceil_div(c_in, ceil_div(c_in, fit(x_bytes * r.runs / 2, most)));
-    const int64_t tile_bytes = plan.ci_block * column_bytes;
-    plan.co_block = one_block ? c_out : std::min(std::max<int64_t>(kOuterSumBytes / tile_bytes, 1) * tile, c_out);
-    plan.co_held = one_block ? std::max<int64_t>(share / tile_bytes, 1) * tile : plan.co_block;
+  }
+
+  // Smaller blocks until threads have equal shares. Items of other output channels pack x once more: less than transposing grad_y.
+  void share_evenly(int64_t least_co, int64_t unit) {
+    while (!is_even() && plan_.group_block > 1) plan_.group_block = ceil_div(plan_.group_block, 2);
+    while (!is_even() && plan_.ci_block > 8) plan_.ci_block = ceil_div(plan_.ci_block, 2);
+    while (!is_even() && plan_.co_block > least_co) plan_.co_block = part_of(plan_.co_block, 2, unit);
   }
 
   // Whether threads have equal shares of the items, one part after another: some parts have a block more than others.
-  const auto even = [&] {
-    const int64_t sums = ceil_div(p.groups, plan.group_block) * ceil_div(p.c_out_per_group(), plan.co_block) *
-                         ceil_div(p.c_in_per_group(), plan.ci_block);
-    const int64_t items = sums * r.parts, share = ceil_div(items, threads);
+  bool is_even() const {
+    const int64_t sums = ceil_div(p_.groups, plan_.group_block) * ceil_div(c_.rows, plan_.co_block) *
+                         ceil_div(c_.channels, plan_.ci_block);
+    const int64_t items = sums * r_.parts, share = ceil_div(items, threads_);
     const auto blocks_before = [&](int64_t item) {
-      const int64_t part = item / sums, begin = part * r.blocks / r.parts, end = (part + 1) * r.blocks / r.parts;
+      const int64_t part = item / sums, begin = part * r_.blocks / r_.parts, end = (part + 1) * r_.blocks / r_.parts;
       return begin * sums + item % sums * (end - begin);
     };
     int64_t most = 0;
     for (int64_t item = 0; item < items; item += share)
       most = std::max(most, blocks_before(std::min(item + share, items)) - blocks_before(item));
-    return double(most * threads) <= kEvenShare * double(sums * r.blocks);
-  };
-  // Items of other output channels pack x once more: less than transposing grad_y.
-  const int64_t least_co = dot ? std::max<int64_t>(8, unit) : 64;
-  while (!even() && plan.group_block > 1) plan.group_block = ceil_div(plan.group_block, 2);
-  while (!even() && r.lanes == GradWeightLanes::output_channels && plan.co_block > least_co)
-    plan.co_block = ceil_div(plan.co_block, 2);
-  while (!even() && plan.ci_block > 8) plan.ci_block = ceil_div(plan.ci_block, 2);
-  while (!even() && plan.co_block > least_co) plan.co_block = part_of(plan.co_block, 2, unit);
-  return plan;
+    return double(most * threads_) <= kEvenShare * double(sums * r_.blocks);
+  }
+
+  // What an item reads and the sums that it keeps share the L2 cache.
+  int64_t share() const { return machine_.l2_bytes / 4; }
+  int64_t fitting(int64_t bytes, int64_t most) const {
+    return std::clamp<int64_t>(share() / std::max<int64_t>(bytes, 1), 1, std::max<int64_t>(most, 1));
+  }
+  // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
+  bool one_block() const { return r_.parts == r_.blocks; }
+  int64_t tile() const { return 2 * machine_.lanes; }
+  // A row of a block: of x, packed, and of grad_y.
+  int64_t x_bytes() const { return PanelLayout(c_, r_.length, machine_.lanes).row * sum_bytes_; }
+  int64_t g_bytes() const { return r_.length * sum_bytes_; }
+
+  const Conv1dProblem& p_;
+  const Correlation c_;
+  const int64_t sum_bytes_;
+  const DataFacts data_;
+  const Machine& machine_;
+  const ReductionPlan& r_;
+  int64_t threads_;
+  GradWeightPlan plan_{};
+};
+
+}  // namespace
+
+GradWeightPlan plan_grad_weight(
+    const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const ReductionPlan reduction = plan_reduction(p, lanes_of(p, algorithm, sum_bytes, data), data.pairs);
+  return GradWeightCuts(p, reduction, sum_bytes, data, machine).cut();
 }
 
 }  // namespace torch_conv1d::cpu

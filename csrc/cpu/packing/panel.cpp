@@ -20,59 +20,62 @@ void zero_columns(T* panel, int64_t row, int64_t rows, int64_t columns) {
 
 PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, int64_t width_)
     : lanes(lanes_), width(width_) {
+  // Counted by phase, then placed, which moves the begin of each phase to its end: that of the next.
   phase_begin.assign(c.phases + 1, 0);
   for (int64_t k = 0; k < c.taps; ++k) ++phase_begin[c.phase(k) + 1];
-  for (int64_t p = 0; p < c.phases; ++p) phase_begin[p + 1] += phase_begin[p];
+  std::partial_sum(phase_begin.begin(), phase_begin.end(), phase_begin.begin());
   tap_order.resize(c.taps);
-  std::vector<int64_t> next(phase_begin.begin(), phase_begin.end() - 1);
-  for (int64_t k = 0; k < c.taps; ++k) tap_order[next[c.phase(k)]++] = k;
   tap_offset.resize(c.taps);
-  for (int64_t i = 0; i < c.taps; ++i) tap_offset[i] = c.offset(tap_order[i]);
+  for (int64_t k = 0; k < c.taps; ++k) {
+    const int64_t i = phase_begin[c.phase(k)]++;
+    tap_order[i] = k;
+    tap_offset[i] = c.offset(k);
+  }
+  std::copy_backward(phase_begin.begin(), phase_begin.end() - 1, phase_begin.end());
+  phase_begin[0] = 0;
 
   // Taps whose offsets agree modulo the stride read the same positions, in the order of their offsets.
   struct Tap {
     int64_t residue, offset, index;
-    size_t segment;
     bool operator<(const Tap& other) const {
       return residue != other.residue ? residue < other.residue : offset < other.offset;
     }
   };
-  std::vector<Tap> taps(c.taps);
+  std::vector<Tap> taps;
+  taps.reserve(c.taps);
   for (int64_t i = 0; i < c.taps; ++i) {
-    taps[i] = {modulo(tap_offset[i], c.source_stride), tap_offset[i], i, 0};
+    const int64_t index = c.step < 0 ? c.taps - 1 - i : i;
+    taps.push_back({modulo(tap_offset[index], c.source_stride), tap_offset[index], index});
   }
-  if (c.step < 0) std::reverse(taps.begin(), taps.end());
   if (!std::is_sorted(taps.begin(), taps.end())) std::sort(taps.begin(), taps.end());
   int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
-    Tap& tap = taps[j];
+    const Tap& tap = taps[j];
     const bool follows = j && tap.residue == taps[j - 1].residue;
     const bool shares = follows && (tap.offset - taps[j - 1].offset) / c.source_stride * width <= padded(q_len);
     if (!shares) {
       // The first segments of all phases begin next to each other, where that makes none much longer: they are packed together.
       const int64_t start = c.first_offset() + modulo(tap.offset - c.first_offset(), c.source_stride);
       const bool near = !follows && 8 * (tap.offset - start) <= c.source_stride * q_len;
-      segments.push_back({near ? start : tap.offset, 0, 0});
+      segments.push_back({near ? start : tap.offset, 0, 0, j, 0});
     }
-    tap.segment = segments.size() - 1;
-    segments.back().extra = (tap.offset - segments.back().offset) / c.source_stride;
-    longest = std::max(longest, segments.back().extra);
+    Segment& segment = segments.back();
+    segment.extra = (tap.offset - segment.offset) / c.source_stride;
+    ++segment.taps;
+    longest = std::max(longest, segment.extra);
   }
   // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
   segment_spacing = (padded(q_len) + longest * width + kAlignment - 1) / kAlignment * kAlignment;
   if (segment_spacing % 512 == 0) segment_spacing += kAlignment;
-  std::vector<size_t> order(segments.size());
-  std::iota(order.begin(), order.end(), 0);
-  std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return segments[a].offset < segments[b].offset; });
-  for (size_t rank = 0; rank < order.size(); ++rank) segments[order[rank]].base = int64_t(rank) * segment_spacing;
+  std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.offset < b.offset; });
   tap_at.resize(c.taps);
-  for (const Tap& tap : taps) {
-    const Segment& segment = segments[tap.segment];
-    tap_at[tap.index] = segment.base + (tap.offset - segment.offset) / c.source_stride * width;
+  for (Segment& segment : segments) {
+    segment.base = row;
+    row += segment_spacing;
+    for (int64_t j = segment.first_tap; j < segment.first_tap + segment.taps; ++j)
+      tap_at[taps[j].index] = segment.base + (taps[j].offset - segment.offset) / c.source_stride * width;
   }
-  std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.base < b.base; });
   // Rows a multiple of 2 or 4 KiB apart would compete for the same few lines of the L1 cache.
-  row = int64_t(segments.size()) * segment_spacing;
   if (row % 512 == 0) row += kAlignment;
 }
 

@@ -20,9 +20,10 @@
 namespace torch_conv1d::cpu {
 
 struct Segment {
-  int64_t offset;  // source position of its first element, relative to q0 * source_stride
-  int64_t base;    // where it starts in the row
-  int64_t extra;   // positions beyond the q_len that every tap needs
+  int64_t offset;           // source position of its first element, relative to q0 * source_stride
+  int64_t base;             // where it starts in the row
+  int64_t extra;            // positions beyond the q_len that every tap needs
+  int64_t first_tap, taps;  // that read it, counted in the order of residues and offsets
 };
 
 struct PanelLayout {

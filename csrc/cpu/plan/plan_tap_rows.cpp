@@ -8,8 +8,9 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// As many positions of a channel at a time as memory delivers at full speed, of as many channels as fill a quarter of the L2 cache.
-constexpr int64_t kTapRowsPositions = 4096, kTapRowsPanel = 256 << 10;
+// As many positions of a channel at a time as memory delivers at full speed, of up to so many channels, which share loading and storing the
+// sums of a tile: of more, what is fetched ahead comes late.
+constexpr int64_t kTapRowsPositions = 2048, kTapRowsBlock = 64;
 // Taps of all rows that repay packing what they meet.
 constexpr int64_t kPackedTaps = 32;
 // In products of direct sums with a tap at a position, fitted to layers of 2 to 16 rows, 24 to 512 channels, 3 to 15 taps and 24 to 256
@@ -55,12 +56,14 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   plan.one_tap.out_length = c.source_length;
   plan.one_tap.channels = std::min(c.channels, kTapRowsChannels);
   const int64_t width = samples_together(plan.one_tap, sum_bytes, machine, lanes, threads);
-  // The sums of all taps leave most of the L2 cache to the channels.
+  // The sums of all taps leave most of the L2 cache to the channels: half of it to those that few taps read where they are, a quarter to those
+  // that many pass over, for twice as long.
+  const int64_t many = c.rows * c.taps > kDirectProducts * c.phases ? 2 : 1;
   plan.row_block = c.rows;
   const int64_t z_bytes = machine.l2_bytes / 3, least_rows = std::min(c.rows, ceil_div(kPackedTaps, c.taps));
   const int64_t fitting = z_bytes / (least_rows * (c.taps + c.phases) * sum_bytes);
   const int64_t most =
-      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions : kTransposedPositions);
+      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions * many : kTransposedPositions);
   int64_t parts = width > 1 ? 1 : std::max<int64_t>(ceil_div(q_total, most), 1);
   const auto shares = [&] { return ceil_div(c.n, width) * c.groups * parts * ceil_div(c.rows, plan.row_block); };
   while (!shared_evenly(shares(), threads) && width == 1 && q_total / parts >= 16 * lanes) ++parts;
@@ -69,12 +72,13 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
 
   int64_t read = plan.q_block + c.last_offset() - c.first_offset();
   if (zeros) read = std::min(read, c.source_length);
-  plan.channel_block =
-      std::clamp<int64_t>(kTapRowsPanel / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1, c.channels);
+  plan.channel_block = std::clamp<int64_t>(
+      machine.l2_bytes / 2 / many / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1,
+      std::min(c.channels, kTapRowsBlock));
   plan.channel_block = ceil_div(c.channels, ceil_div(c.channels, plan.channel_block));
   // A panel is another pass over the source, but its rows compete for no sets of the caches.
   const bool in_place =
-      c.rows * c.taps <= kDirectProducts * c.phases ||
+      many == 1 ||
       (c.rows == 1 && rows_spread(plan.channel_block, data.source_row * sum_bytes, read * sum_bytes, machine.l2_bytes));
   plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && zeros && in_place;
 

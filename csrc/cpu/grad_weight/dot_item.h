@@ -1,7 +1,8 @@
 // An item of grad_weight whose lanes are positions.
 //
 // Weight j = ci * kernel_size + k of an output channel is the product of two rows: grad_y, and x of channel ci from tap k
-// on. kDotLanes partial sums of each stay apart until the end.
+// on. kDotLanes partial sums of each stay apart until the end. The bias is one more weight of `dot`, whose x is a row of ones: no pass of
+// its own.
 #pragma once
 
 #include <algorithm>
@@ -33,15 +34,19 @@ class DotItem {
         g_rows_(b_.groups > 1 ? rows_ : std::min(rows_, call.plan.g_block)),
         g_(g_rows_ * g_row_),
         weights_(b_.ci_count * call.c.taps),
-        sum_row_(is_fir_ ? fir_sums() : weights_),
-        sum_count_(rows_ * (sum_row_ + b_.has_bias)),
+        sum_row_(is_fir_ ? fir_sums() : weights_ + b_.has_bias),
+        sum_count_(rows_ * (sum_row_ + (is_fir_ && b_.has_bias))),
         sums_(ceil_div(sum_count_, kDotLanes<T>) * kDotLanes<T> * kDotLanes<T>),
-        bias_sums_(sums_.data() + rows_ * sum_row_ * kDotLanes<T>) {}
+        bias_at_(is_fir_ ? rows_ * sum_row_ : weights_),
+        bias_row_(is_fir_ ? 1 : sum_row_),
+        ones_(b_.has_bias && !is_fir_ ? kResident : 0),
+        tile_rows_(rows_of_tile()) {}
 
   void run() const {
     std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
-    const std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
-    const std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
+    if (b_.has_bias && !is_fir_) std::fill_n(ones_.data(), kResident, T(1));
+    std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
+    std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
     std::vector<Span> spans;
     b_.for_each_block(call_, [&](int64_t n0, int64_t runs, int64_t lo0, int64_t length) {
       spans.clear();
@@ -54,16 +59,17 @@ class DotItem {
   }
 
  private:
-  // Where the x of each weight of a group starts.
+  // Where the x of each weight of a group starts; that of the bias is found as it is read.
   std::vector<int64_t> offsets_of_weights(int64_t row, const std::vector<int64_t>& tap) const {
     std::vector<int64_t> offsets;
-    offsets.reserve(size_t(weights_));
+    offsets.reserve(size_t(weights_ + 1));
     for (int64_t ci = 0; ci < b_.ci_count; ++ci)
       for (int64_t k = 0; k < call_.c.taps; ++k) offsets.push_back(ci * row + tap[size_t(k)]);
+    offsets.push_back(0);
     return offsets;
   }
 
-  void add(int64_t n, const Span& span, const std::vector<int64_t>& offsets) const {
+  void add(int64_t n, const Span& span, std::vector<int64_t>& offsets) const {
     const View &x = call_.x, &g = call_.grad_y;
     const int64_t channel = b_.group0 * call_.c.channels + b_.ci0;
     const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n +
@@ -86,11 +92,11 @@ class DotItem {
         x_group = call_.c.channels * x.stride_c;
       }
     // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole reaches into the
-    // next row; of the last rows it is copied.
+    // next row; of the last rows of the item it is copied.
     const bool many_groups = b_.groups > 1;
-    const int64_t last_rows = many_groups ? b_.co_count : 1;
     for (int64_t row = 0; row < rows_; row += g_rows_, g_source += g_rows_ * g.stride_c) {
       const int64_t rows = std::min(g_rows_, rows_ - row);
+      const int64_t last_rows = many_groups ? b_.co_count : row + rows == rows_ ? 1 : 0;
       int64_t before = 0, whole = 0;
       if constexpr (std::is_same_v<E, T>)
         if (!span.packed || (g.stride_l == 1 && (is_fir_ || rows_ > b_.groups * b_.ci_count))) {
@@ -113,7 +119,7 @@ class DotItem {
   void add_rows(
       const T* x,
       int64_t x_group,
-      const std::vector<int64_t>& offsets,
+      std::vector<int64_t>& offsets,
       int64_t first,
       int64_t rows,
       const T* g,
@@ -139,7 +145,7 @@ class DotItem {
             {x, offsets.data() + j, g, length, &sums_[(row * sum_row_ + j) * kDotLanes<T>]});
         j += count;
       }
-      T* const bias_sum = bias_sums_ + row * kDotLanes<T>;
+      T* const bias_sum = bias_sum_of(row);
       if constexpr (kNarrowness<E> > 1) {
         if (b_.has_bias) kernels.row_sum({nullptr, nullptr, g, length, bias_sum});
       } else {
@@ -148,39 +154,54 @@ class DotItem {
     }
   }
 
+  // The tile with the fewest loads for each row of grad_y, which every pass loads, while rows share those of x.
+  int64_t rows_of_tile() const {
+    const auto& kernels = call_.kernels;
+    const int64_t count = weights_ + b_.has_bias;
+    const auto loads = [&](int64_t rows) {
+      return double(ceil_div(count, kernels.dot_taps[rows])) + double(count) / double(rows);
+    };
+    int64_t best = 1;
+    for (int64_t rows = 2; rows <= std::min(kernels.dot_rows, b_.co_count); ++rows)
+      if (loads(rows) <= loads(best)) best = rows;
+    return best;
+  }
+
   void add_group(
       const T* x,
-      const std::vector<int64_t>& offsets,
+      std::vector<int64_t>& offsets,
       int64_t first,
       int64_t count,
       const T* g,
       int64_t g_row,
       int64_t length) const {
     const auto& kernels = call_.kernels;
-    for (int64_t row = 0; row < count; row += kernels.dot_rows, g += kernels.dot_rows * g_row) {
-      const int64_t rows = std::min(kernels.dot_rows, count - row);
-      const int64_t tiles = ceil_div(weights_, kernels.dot_taps[rows]);
+    for (int64_t row = 0; row < count; row += tile_rows_, g += tile_rows_ * g_row) {
+      const int64_t rows = std::min(tile_rows_, count - row);
+      const int64_t tiles = ceil_div(sum_row_, kernels.dot_taps[rows]);
       for (int64_t i = 0; i < length; i += kResident) {
         // Each tile of taps has a share of what comes next fetched: of the same rows, or of those that follow.
         const int64_t positions = std::min(kResident, length - i);
-        const int64_t ahead = i + kResident < length ? kResident : kernels.dot_rows * g_row - i;
+        const int64_t ahead = i + kResident < length ? kResident : tile_rows_ * g_row - i;
+        if (b_.has_bias) offsets[size_t(weights_)] = ones_.data() - (x + i);
         for (int64_t tile = 0; tile < tiles; ++tile) {
-          const int64_t j = tile * weights_ / tiles;
-          kernels.dot[rows][(tile + 1) * weights_ / tiles - j](
+          const int64_t j = tile * sum_row_ / tiles;
+          kernels.dot[rows][(tile + 1) * sum_row_ / tiles - j](
               {x + i, offsets.data() + j, g + i, g_row, positions,
                &sums_[((first + row) * sum_row_ + j) * kDotLanes<T>], sum_row_, ahead, tile, tiles});
         }
-        add_bias(first + row, rows, g + i, g_row, positions);
       }
     }
   }
 
+  // Of rows of a single channel.
   void add_bias(int64_t first, int64_t count, const T* g, int64_t g_row, int64_t length) const {
     const auto& kernels = call_.kernels;
     for (int64_t row = 0; b_.has_bias && row < count; row += kernels.row_sums_rows)
       kernels.row_sums[std::min(kernels.row_sums_rows, count - row)](
-          {g + row * g_row, g_row, length, bias_sums_ + (first + row) * kDotLanes<T>});
+          {g + row * g_row, g_row, length, bias_sum_of(first + row)});
   }
+  T* bias_sum_of(int64_t row) const { return sums_.data() + (bias_at_ + row * bias_row_) * kDotLanes<T>; }
 
   // Taps kDotLanes apart share their loads: `shared` of them, in chunks of the same number of blocks of kDotLanes taps.
   struct FirChunk {
@@ -226,7 +247,7 @@ class DotItem {
     const int64_t co = b_.group0 * call_.c.rows + b_.co0;
     call_.kernels.lane_sums(sums_.data(), sum_count_);
     call_.write_weights(b_.part, co, b_.ci0 * call_.c.taps, sums_.data(), sum_row_, 1, rows_, weights_);
-    if (b_.has_bias) call_.write_bias(b_.part, co, sums_.data() + rows_ * sum_row_, 1, rows_);
+    if (b_.has_bias) call_.write_bias(b_.part, co, sums_.data() + bias_at_, bias_row_, rows_);
   }
 
   const GradWeightCall<E>& call_;
@@ -238,8 +259,10 @@ class DotItem {
   const Scratch<T> g_;
   const int64_t weights_;  // of an output channel
   const int64_t sum_row_, sum_count_;
-  const Scratch<T> sums_;
-  T* const bias_sums_;
+  const Scratch<T> sums_;  // [row][weight, then the bias]; of rows of a single channel the bias follows all rows
+  const int64_t bias_at_, bias_row_;  // where those of the bias are, and from one row to the next
+  const Scratch<T> ones_;
+  const int64_t tile_rows_;
 };
 
 }  // namespace torch_conv1d::cpu

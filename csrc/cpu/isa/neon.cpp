@@ -10,7 +10,7 @@ struct Budget {
   static constexpr int innermost_vectors = 4;
   static constexpr int channel_vectors = 4, channel_taps = 6, channel_fir_positions = 12;
   static constexpr int outer_rows = 12, outer_vectors = 2;
-  static constexpr int dot_taps[] = {12, 8, 6, 5};
+  static constexpr int dot_taps[] = {12, 12, 8, 6};
   static constexpr int fir_dot_taps[] = {12, 8, 8, 6};
   static constexpr int row_sums_rows = 4;
 };

@@ -218,6 +218,8 @@ EDGES = tuple(
         n2_ci20_co20_l90_k3_s1_p32x31_d32_g20_circular
         n1_ci18_co18_l70_k9_s3_p20x7_d1_g18_reflect
         n1_ci17_co34_l130_k21_s4_p0_d1_g17
+        n2_ci7_co7_l331_k9_s6_p4_d1_g7
+        n1_ci6_co5_l403_k11_s8_p3_d1_g1
         n1_ci5_co5_l140_k5_s3_p9x2_d5_g5
         n2_ci16_co16_l100_k5_s2_p30x40_d8_g16_reflect
         n1_ci290_co7_l1100_k3_s1_p1_d1_g1

@@ -152,6 +152,13 @@ template <int Length, int First, int At, class V, int... I>
 inline V every_length(const V* x, V some, Indices<I...> all) {
   if constexpr (At == Length) {
     return some;
+  } else if constexpr (Length % 2 == 0 && Length > 2) {
+    // Of every second element, those of half the length.
+    typename FirstIndices<Length / 2>::type pairs;
+    return [&]<int... K>(Indices<K...>) __attribute__((always_inline)) {
+      const V half[] = {every_length<2, First % 2, 1>(x + 2 * K, x[2 * K], all)...};
+      return every_length<Length / 2, First / 2, 1>(half, half[0], all);
+    }(pairs);
   } else {
     constexpr int kCount = sizeof...(I);
     return every_length<Length, First, At + 1>(
@@ -194,27 +201,19 @@ inline void copy_every(T* to, const T* from, int64_t count) {
   for (int64_t i = whole; i < count; ++i) to[i] = from[i * Step];
 }
 
-// to[2 * i] and to[2 * i + 1] = from[i] and from[from_row + i]: the reverse of runs of two.
-template <class T>
-inline void join_pairs(T* to, const T* from, int64_t from_row, int64_t pairs) {
-  constexpr typename FirstIndices<kLanes<T>>::type kAll;
-  int64_t i = 0;
-  for (; i + kLanes<T> <= pairs; i += kLanes<T>) {
-    const Vector<T> a = load<Vector<T>>(from + i), b = load<Vector<T>>(from + from_row + i);
-    store(to + 2 * i, in_turn(a, b, kAll, false));
-    store(to + 2 * i + kLanes<T>, in_turn(a, b, kAll, true));
-  }
-  for (; i < pairs; ++i) {
-    to[2 * i] = from[i];
-    to[2 * i + 1] = from[from_row + i];
-  }
-}
 // Vector `Number` of Rows vectors of runs: its element l is e = Number * lanes + l of the runs, that of row e % Rows at place e / Rows. `some`
 // has those of the first At rows.
 template <int Rows, int Number, int At, class V, int... I>
 inline V in_turn_of_rows(const V* x, V some, Indices<I...> all) {
   if constexpr (At == Rows) {
     return some;
+  } else if constexpr (Rows % 2 == 0) {
+    // Rows K and K + Rows / 2 in turn are one of half as many, twice as long.
+    typename FirstIndices<Rows / 2>::type pairs;
+    return [&]<int... K>(Indices<K...>) __attribute__((always_inline)) {
+      const V half[] = {in_turn(x[K], x[K + Rows / 2], all, Number >= Rows / 2)...};
+      return in_turn_of_rows<Rows / 2, Number % (Rows / 2), 1>(half, half[0], all);
+    }(pairs);
   } else {
     constexpr int kCount = sizeof...(I), kFirst = Number * kCount;
     return in_turn_of_rows<Rows, Number, At + 1>(
@@ -241,29 +240,24 @@ inline void join_runs(T* to, const T* from, int64_t from_row, int64_t runs, Indi
   }
 }
 
-// As transpose, by the way that suits the shape.
-template <class T>
+// As transpose, by the way that suits the shape: runs of up to Length elements are split or joined, unless they are the rows of a square.
+template <class T, int Length = 8>
 inline void copy_transposed_block(
     T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
-  const int64_t run = from_row == columns && rows >= kLanes<T> ? columns : 0;
-  if (run == 2)
-    split_runs(to, to_column, from, rows, FirstIndices<2>::type());
-  else if (run == 3)
-    split_runs(to, to_column, from, rows, FirstIndices<3>::type());
-  else if (run == 5)
-    split_runs(to, to_column, from, rows, FirstIndices<5>::type());
-  else if (run == 7)
-    split_runs(to, to_column, from, rows, FirstIndices<7>::type());
-  else if (rows == 2 && to_column == 2)
-    join_pairs(to, from, from_row, columns);
-  else if (rows == 3 && to_column == 3 && columns >= kLanes<T>)
-    join_runs(to, from, from_row, columns, FirstIndices<3>::type());
-  else if (rows == 5 && to_column == 5 && columns >= kLanes<T>)
-    join_runs(to, from, from_row, columns, FirstIndices<5>::type());
-  else if (columns < 4 && rows <= 16)  // the weights of a tile: too few for squares of several sizes
+  if constexpr (Length == kLanes<T>) {
+    copy_transposed_block<T, Length - 1>(to, to_column, from, from_row, rows, columns);
+  } else if constexpr (Length > 1) {
+    if (columns == Length && from_row == Length && rows >= kLanes<T>)
+      split_runs(to, to_column, from, rows, typename FirstIndices<Length>::type());
+    else if (rows == Length && to_column == Length && columns >= kLanes<T>)
+      join_runs(to, from, from_row, columns, typename FirstIndices<Length>::type());
+    else
+      copy_transposed_block<T, Length - 1>(to, to_column, from, from_row, rows, columns);
+  } else if (columns < 4 && rows <= 16) {  // the weights of a tile: too few for squares of several sizes
     transpose<T, 1>(to, to_column, from, from_row, rows, columns);
-  else
+  } else {
     transpose(to, to_column, from, from_row, rows, columns);
+  }
 }
 
 // Whole lines of `count` elements in each of some rows, unless these follow each other, as the hardware sees; Writes: to be written.

@@ -28,27 +28,23 @@ class ToomCookCall {
   using T = SumOf<E>;
 
  public:
-  ToomCookCall(
-      const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
-      : kernels_(arithmetic_kernels<E>(table)),
-        copy_(copy_kernels<E>(table)),
-        copy_sums_(copy_kernels<T>(table)),
-        c_(c),
-        source_(source),
-        out_(out),
-        plan_(plan_toom_cook(c, sizeof(T), machine_with(kernels_))),
+  explicit ToomCookCall(const CorrelationOperands& o)
+      : kernels_(arithmetic_kernels<E>(o.table)),
+        copy_(copy_kernels<E>(o.table)),
+        c_(o.c),
+        source_(o.source),
+        out_(o.out),
+        plan_(plan_toom_cook(c_, sizeof(T), machine_with(kernels_))),
         row_weights_(plan_.channels * plan_.tap_groups),
-        w_(static_cast<const E*>(w)),
-        weights_(plan_.shared_weights ? weights_at(c.groups, 0) : 0),
+        w_(static_cast<const E*>(o.w)),
+        weights_(plan_.shared_weights ? weights_at(c_.groups, 0) : 0),
         folded_(c_),
-        inits_(bias ? c.groups * c.rows : 0),
-        has_inits_(bias) {
-    if (bias) copy_sums_.in({inits_.data(), 0, 1, static_cast<const T*>(bias), 0, 1, 1, c.groups * c.rows});
+        inits_(static_cast<const T*>(o.bias)) {
     if (plan_.shared_weights)
-      parallel_for(c.groups * plan_.bands(), true, [&](int64_t begin, int64_t end) {
+      parallel_for(c_.groups * plan_.bands(), true, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) {
           const int64_t group = i / plan_.bands(), band = i % plan_.bands();
-          transform_weights(group, plan_.band(band), 0, c.channels, weights_.data() + weights_at(group, band));
+          transform_weights(group, plan_.band(band), 0, c_.channels, weights_.data() + weights_at(group, band));
         }
       });
   }
@@ -236,7 +232,7 @@ class ToomCookCall {
           for (int64_t p = 0; p < band.phases; ++p)
             transform_result(
                 products(band, 0) + ((band.phases - 1 - p) * band.channels + r + i) * row_ + n * sample_,
-                band.rows() * row_, call_.has_inits_ ? call_.inits_[channel + i] : T(0),
+                band.rows() * row_, call_.inits_ ? call_.inits_[channel + i] : T(0),
                 result_.data() + (i * band.phases + p) * result_row_);
         if (call_.out_.stride_l == 1)
           write_rows(n, channel, phase, result_.data(), result_row_, band.phases);
@@ -311,7 +307,6 @@ class ToomCookCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
-  const CopyKernels<T>& copy_sums_;
   const Correlation& c_;
   const View source_;
   const MutableView out_;
@@ -320,17 +315,14 @@ class ToomCookCall {
   const E* const w_;
   const Scratch<T> weights_;  // of all bands, or none
   const FoldedEnds<E> folded_;
-  const Scratch<T> inits_;
-  const bool has_inits_;
+  const T* const inits_;
 };
 
 }  // namespace
 
 void toom_cook(const CorrelationOperands& o) {
   if (o.c.n == 0) return;
-  with_element(o.dtype, [&](auto element) {
-    ToomCookCall<decltype(element)>(o.c, o.table, o.source, o.w, o.bias, o.out).run();
-  });
+  with_element(o.dtype, [&](auto element) { ToomCookCall<decltype(element)>(o).run(); });
 }
 
 }  // namespace torch_conv1d::cpu

@@ -43,6 +43,7 @@ class ChannelsCall {
             !std::is_same_v<E, T> || out.stride_c != 1 || c.rows * c.channels > 1,
             machine_with(kernels_))),
         in_place_(std::is_same_v<E, T> && source.stride_c == 1 && c.taps <= kTapsInPlace && c.channels == 1),
+        copies_result_(!std::is_same_v<E, T> || out.stride_c != 1 || c.rows > 1),
         w_row_((c.groups + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
         w_(c.channels * c.taps * c.rows * w_row_),
         source_rows_((plan_.q_block - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1),
@@ -81,42 +82,45 @@ class ChannelsCall {
     ChannelRows<E> rows(channels, c_.channels, 1, in_place_, source_rows_);
     rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
 
-    const std::vector<Fold> folds = folds_into(q0 * c_.phases, (q0 + q_len) * c_.phases);
+    // Positions of the result, of all phases.
+    const int64_t begin = q0 * c_.phases, length = std::min(q_len * c_.phases, c_.out_length - begin);
+    const std::vector<Fold> folds = folds_into(begin, begin + length);
     const int64_t span = c_.last_offset() - c_.first_offset() + 1;
     ChannelRows<E> outside(channels, c_.channels, 1, in_place_, folds.empty() ? 0 : source_rows_);
     const Scratch<T> sums(folds.empty() ? 0 : channels);
-    const bool out_in_place = std::is_same_v<E, T> && out_.stride_c == 1 && c_.rows == 1;
-    const Scratch<T> result(out_in_place ? 0 : c_.rows * q_len * channels);
-    for (int64_t phase = 0; phase < c_.phases; ++phase) {
-      // Positions q * phases + phase of the result.
-      const int64_t positions = std::min(q_len, ceil_div(c_.out_length - phase, c_.phases) - q0);
-      const auto compute_phase = [&](int64_t row, T* to, int64_t to_row) {
-        compute(phase, rows, row, channel0, channels, positions, to, to_row);
-        for (const Fold& fold : folds) {
-          if (fold.target % c_.phases != phase) continue;
-          outside.point_at(
-              copy_, source, c_.source_length, c_.source_padding,
-              floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
-          compute(modulo(fold.position, c_.phases), outside, row, channel0, channels, 1, sums.data(), channels);
-          T* target = to + (fold.target / c_.phases - q0) * to_row;
-          for (int64_t i = 0; i < channels; ++i) target[i] += sums[i];
-        }
-      };
-      E* out = static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * c_.rows * out_.stride_c +
-               (q0 * c_.phases + phase) * out_.stride_l;
-      if constexpr (std::is_same_v<E, T>)
-        if (out_in_place) {
-          compute_phase(0, out, c_.phases * out_.stride_l);
-          continue;
-        }
-      for (int64_t row = 0; row < c_.rows; ++row) compute_phase(row, result.data() + row * q_len * channels, channels);
-      if (c_.rows == 1)
-        copy_.out({out, c_.phases * out_.stride_l, out_.stride_c, result.data(), channels, 1, positions, channels});
-      else  // the rows of a group are neighbours
-        for (int64_t q = 0; q < positions; ++q)
-          copy_.out(
-              {out + q * c_.phases * out_.stride_l, out_.stride_c, c_.rows * out_.stride_c,
-               result.data() + q * channels, q_len * channels, 1, c_.rows, channels});
+    const auto compute_row = [&](int64_t row, T* to, int64_t to_row) {
+      for (int64_t phase = 0; phase < c_.phases; ++phase)
+        compute(
+            phase, rows, row, channel0, channels, ceil_div(length - phase, c_.phases), to + phase * to_row,
+            c_.phases * to_row);
+      for (const Fold& fold : folds) {
+        outside.point_at(
+            copy_, source, c_.source_length, c_.source_padding,
+            floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
+        compute(modulo(fold.position, c_.phases), outside, row, channel0, channels, 1, sums.data(), channels);
+        T* const target = to + (fold.target - begin) * to_row;
+        for (int64_t i = 0; i < channels; ++i) target[i] += sums[i];
+      }
+    };
+    E* const out =
+        static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * c_.rows * out_.stride_c + begin * out_.stride_l;
+    if constexpr (std::is_same_v<E, T>)
+      if (!copies_result_) return compute_row(0, out, out_.stride_l);
+    const Scratch<T> result(c_.rows * length * channels);
+    for (int64_t row = 0; row < c_.rows; ++row) compute_row(row, result.data() + row * length * channels, channels);
+    if (c_.rows > 1) {
+      // Those of a group are neighbours.
+      for (int64_t i = 0; i < length; ++i)
+        copy_.out(
+            {out + i * out_.stride_l, out_.stride_c, c_.rows * out_.stride_c, result.data() + i * channels,
+             length * channels, 1, c_.rows, channels});
+    } else {
+      // Transposed a line of channels at a time, all positions of each: rows of the result are written as so many streams.
+      const int64_t piece = out_.stride_c == 1 ? channels : kLine;
+      for (int64_t channel = 0; channel < channels; channel += piece)
+        copy_.out(
+            {out + channel * out_.stride_c, out_.stride_l, out_.stride_c, result.data() + channel, channels, 1, length,
+             std::min(piece, channels - channel)});
     }
   }
 
@@ -170,14 +174,22 @@ class ChannelsCall {
     const PhaseTaps& taps = phase_taps_[size_t(phase)];
     if (taps.spacing > 0 && 2 * positions >= kernels_.channel_fir_positions * taps.spacing)
       return compute_spaced(taps, rows, w, init, channels, positions, out, out_row);
-    const int64_t run = in_place_ ? kRun : positions;
-    for (int64_t first = 0; first < positions; first += run)
+    const int64_t run = in_place_ ? kRun : positions, stride = c_.source_stride;
+    const int64_t count = (positions - 1) * stride + c_.last_offset() - c_.first_offset() + 1;
+    for (int64_t first = 0; first < positions; first += run) {
+      // What the next run meets first, in pieces of rows that the hardware does not follow.
+      if (in_place_ && copies_result_ && plan_.from_memory) {
+        const int64_t next = std::min(count - (positions - first - run) * stride, count);
+        rows.fetch(next, std::min(run * stride, count - next), channels);
+      }
       for_vectors(channels, kernels_.channel_vectors, [&](int64_t channel, int64_t vectors) {
         kernels_.channels[vectors](
             {rows.data() + first * c_.source_stride, c_.source_stride, taps.offset.data(), channel, w + channel,
              taps.w_offset.data(), int64_t(taps.offset.size()), init ? init + channel : nullptr,
-             out + first * out_row + channel, out_row, std::min(run, positions - first), plan_.from_memory});
+             out + first * out_row + channel, out_row, std::min(run, positions - first),
+             plan_.from_memory && !copies_result_});
       });
+    }
   }
 
   // Tiles of positions that are `spacing` apart.
@@ -251,7 +263,8 @@ class ChannelsCall {
   const View source_;
   const MutableView out_;
   const ChannelsPlan plan_;
-  const bool in_place_;  // rows of the source are read where they are
+  const bool in_place_;       // rows of the source are read where they are
+  const bool copies_result_;  // which is written where it goes otherwise
   // An odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly.
   const int64_t w_row_;
   const Scratch<T> w_;         // [channel of a group][tap][row][group]

@@ -19,6 +19,7 @@ struct GradWeightCall {
         .unit_stride = grad_y.stride_l == 1 && x.stride_l == 1,
         .narrowness = kNarrowness<E>,
         .channels_innermost = grad_y.stride_c == 1 && (x.stride_c == 1 || p.c_in == 1),
+        .source_innermost = grad_y.stride_c == 1 || x.stride_c == 1,
         .pairs = multiplies_pairs<E>(table, algorithm)};
   }
 

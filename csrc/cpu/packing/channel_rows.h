@@ -68,6 +68,12 @@ class ChannelRows {
   // evenly.
   int64_t row() const { return row_; }
 
+  // Fetches `channels` elements of rows [first, first + count).
+  void fetch(int64_t first, int64_t count, int64_t channels) const {
+    for (int64_t i = first; i < first + count; ++i)
+      for (int64_t channel = 0; channel < channels; channel += kLine) __builtin_prefetch(rows_[size_t(i)] + channel);
+  }
+
   // `source` begins at the first channel of the sample.
   void point_at(
       const CopyKernels<E>& copy, View source, int64_t length, PaddingMode padding, int64_t first, int64_t count) {

@@ -69,7 +69,7 @@ struct DataFacts {
   bool unit_stride;
   int64_t narrowness;  // of the source
   bool channels_innermost = false;
-  bool source_innermost = false;  // of the source alone
+  bool source_innermost = false;  // of the source at least; in grad_weight, of x or grad_y
   int64_t source_row = 0;         // elements from one channel of the source to the next
   bool pairs = false;             // of bfloat16 may be multiplied in the time of one product
 };
@@ -213,7 +213,7 @@ constexpr int64_t kTapsInPlace = 8;
 struct ChannelsPlan {
   int64_t channel_block, channel_blocks, q_block;
   bool worth_threads;
-  bool from_memory;  // rows are read and written in place, and are more than the L2 cache holds
+  bool from_memory;  // rows that are read in place, or written, are more than the L2 cache holds
 };
 
 // Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or

@@ -104,8 +104,9 @@ bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
   const bool shares = c.unit_step() == 1 && c.taps > lanes;
   const bool short_rows = c.q_total() * sum_bytes <= (shares ? kSummedFirRow : kSummedRow) && c.source_stride <= c.taps;
+  // Of one side with channels innermost, the other one is transposed into lanes: a block of channels at a time, not a row.
   return lanes_are_channels(c, sum_bytes, data) ||
-         (short_rows && c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes));
+         ((short_rows || data.source_innermost) && c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes));
 }
 
 ChannelsPlan plan_channels(
@@ -122,9 +123,10 @@ ChannelsPlan plan_channels(
   if (copies)
     plan.channel_block = std::min(
         plan.channel_block,
-        std::max(kTransposedBytes / (plan.q_block * parts * sum_bytes) / tile * tile, std::min(tile, whole)));
-  plan.from_memory = !copies && c.taps <= kTapsInPlace &&
-                     c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
+        std::max(
+            kTransposedBytes / (plan.q_block * c.phases * parts * sum_bytes) / tile * tile, std::min(tile, whole)));
+  plan.from_memory =
+      c.taps <= kTapsInPlace && c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] { return c.n * ceil_div(whole, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
   while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);

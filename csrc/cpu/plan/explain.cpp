@@ -34,8 +34,8 @@ Words explain_fft(const Correlation& c) {
       text(c.taps, " taps on ", c.out_length, " positions of ", c.groups, " channels outweigh the transforms")};
 }
 
-Words explain_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, machine);
+Words explain_toom_cook(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const ToomCookPlan plan = plan_toom_cook(c, sum_bytes, data.channels_innermost, machine);
   const int64_t rows = std::min(plan.band_rows(), machine.correlate_rows);
   const bool strided = c.phases * c.source_stride > 1;
   return {
@@ -145,7 +145,7 @@ Words explain_correlation(
     case Way::fft:
       return explain_fft(computed);
     case Way::toom_cook:
-      return explain_toom_cook(computed, sum_bytes, machine);
+      return explain_toom_cook(computed, sum_bytes, data, machine);
     case Way::channels:
       return explain_channels(computed, sum_bytes, data, machine);
     case Way::thin_stored:

@@ -11,6 +11,8 @@ namespace {
 // As many positions of a channel at a time as memory delivers at full speed, of up to so many channels, which share loading and storing the
 // sums of a tile: of more, what is fetched ahead comes late.
 constexpr int64_t kTapRowsPositions = 2048, kTapRowsBlock = 64;
+// A block of a transposed source is so many times as long as the way from its first tap to the last.
+constexpr int64_t kReaches = 4;
 // Taps of all rows that repay packing what they meet.
 constexpr int64_t kPackedTaps = 32;
 // In products of direct sums with a tap at a position, fitted to layers of 2 to 16 rows, 24 to 512 channels, 3 to 15 taps and 24 to 256
@@ -62,8 +64,12 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   plan.row_block = c.rows;
   const int64_t z_bytes = machine.l2_bytes / 3, least_rows = std::min(c.rows, ceil_div(kPackedTaps, c.taps));
   const int64_t fitting = z_bytes / (least_rows * (c.taps + c.phases) * sum_bytes);
+  // A block reads as far as the taps reach beyond it; of a transposed source few channels are long runs of positions.
+  const int64_t transposed = std::max(
+      {kTransposedPositions, kTransposedBytes / (c.channels * sum_bytes),
+       kReaches * (c.last_offset() - c.first_offset())});
   const int64_t most =
-      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions * many : kTransposedPositions);
+      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions * many : transposed);
   int64_t parts = width > 1 ? 1 : std::max<int64_t>(ceil_div(q_total, most), 1);
   const auto shares = [&] { return ceil_div(c.n, width) * c.groups * parts * ceil_div(c.rows, plan.row_block); };
   while (!shared_evenly(shares(), threads) && width == 1 && q_total / parts >= 16 * lanes) ++parts;

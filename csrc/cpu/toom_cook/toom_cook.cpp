@@ -34,7 +34,7 @@ class ToomCookCall {
         c_(o.c),
         source_(o.source),
         out_(o.out),
-        plan_(plan_toom_cook(c_, sizeof(T), machine_with(kernels_))),
+        plan_(plan_toom_cook(c_, sizeof(T), out_.stride_l != 1, machine_with(kernels_))),
         row_weights_(plan_.channels * plan_.tap_groups),
         w_(static_cast<const E*>(o.w)),
         weights_(plan_.shared_weights ? weights_at(c_.groups, 0) : 0),

@@ -83,7 +83,7 @@ struct ToomCookBand {
 struct ToomCookPlan : ToomCookForm {
   using ToomCookForm::ToomCookForm;
 
-  int64_t band_channels, band_phases;  // the most of a band: all phases, or one channel
+  int64_t band_channels, band_phases;  // the most of a band: all phases, one channel, or a cache line of channels
   // An item of work: samples, tiles of each phase of the dilation, bands; one group.
   int64_t n_block, q_block, band_block;
   bool shared_weights;      // transformed once, for all items; otherwise by each item, those of a band
@@ -109,6 +109,7 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes
 // The same of grad_weight, for a forward correlation. The batch is summed over anyway, so it has a say here.
 bool sums_by_toom_cook(const Correlation& c, Algorithm algorithm);
 
-ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+// `rows_innermost`: channels of the result are neighbours in memory.
+ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, bool rows_innermost, const Machine& machine);
 
 }  // namespace torch_conv1d::cpu

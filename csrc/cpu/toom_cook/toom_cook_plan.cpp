@@ -23,7 +23,7 @@ constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 
 // Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for every band.
 constexpr int64_t kProductBytes = 3 << 16;
 // Rows of a band: vectors of weights to transform, and in grad_input as many neighbours in memory.
-constexpr int64_t kBandRows = 64;
+constexpr int64_t kBandRows = 64, kLineBytes = 64;
 // Columns that fit come in whole tiles of about so many.
 constexpr int64_t kTileColumns = 32;
 // Columns of an item: enough for few of them to lie between samples or beyond the end; or those that tap groups share with the next
@@ -53,7 +53,8 @@ struct Cut {
   int64_t row_parts = 1;
 };
 
-ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& machine, const Cut& cut) {
+ToomCookPlan cut_into(
+    const Correlation& c, int64_t sum_bytes, bool rows_innermost, const Machine& machine, const Cut& cut) {
   ToomCookPlan plan(c);
   const int64_t n = std::max<int64_t>(c.n, 1), lanes = machine.lanes;
   const int64_t unit_rows = std::min(machine.correlate_rows, plan.rows);
@@ -87,14 +88,23 @@ ToomCookPlan cut_into(const Correlation& c, int64_t sum_bytes, const Machine& ma
   const int64_t band_rows =
       std::min((plan.shared_weights ? 1 : 2) * kProductBytes / sum_bytes / row_products, kBandRows);
   const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
-  plan.band_channels =
-      std::clamp<int64_t>(fitting_channels < step ? fitting_channels : fitting_channels / step * step, 1, c.rows);
-  plan.band_phases = fitting_channels > 0
-                         ? plan.phases
-                         : std::min(std::max(band_rows / unit_rows * unit_rows, unit_rows), plan.phases);
+  const int64_t whole = fitting_channels < step ? fitting_channels : fitting_channels / step * step,
+                line = kLineBytes / sum_bytes;
+  // Channels that are neighbours in memory: less than two lines of them are whole lines, if need be of a part of the phases.
+  const bool lines = rows_innermost && c.rows >= line && 2 * band_rows >= line && whole < 2 * line;
+  const int64_t unit_channels = lines ? line : step;
+  if (lines) {
+    plan.band_channels = std::min(std::max((fitting_channels + line / 2) / line, int64_t(1)) * line, c.rows);
+    plan.band_phases = std::clamp<int64_t>(band_rows / plan.band_channels, 1, plan.phases);
+  } else {
+    plan.band_channels = std::clamp<int64_t>(whole, 1, c.rows);
+    plan.band_phases = fitting_channels > 0
+                           ? plan.phases
+                           : std::min(std::max(band_rows / unit_rows * unit_rows, unit_rows), plan.phases);
+  }
   const int64_t channels = ceil_div(c.rows, cut.row_parts), bands = ceil_div(channels, plan.band_channels);
-  if (plan.band_channels >= step)
-    plan.band_channels = std::min(ceil_div(ceil_div(channels, bands), step) * step, c.rows);
+  if (plan.band_channels >= unit_channels)
+    plan.band_channels = std::min(ceil_div(ceil_div(channels, bands), unit_channels) * unit_channels, c.rows);
   plan.band_block = ceil_div(channels, plan.band_channels) * ceil_div(plan.phases, plan.band_phases);
   const int64_t channel_weights = plan.points * plan.tap_groups * plan.source_phases * plan.band_rows();
   const int64_t most_channels =
@@ -182,11 +192,11 @@ ToomCookForm::ToomCookForm(const Correlation& c)
   source.first = ceil_div(begin + c.first + std::min<int64_t>((c.taps - 1) * c.step, 0), phases);
 }
 
-ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, bool rows_innermost, const Machine& machine) {
   // Few weights are transformed once. More than that are transformed by every item, those of a band just before they are used, for as
   // many columns as there is room for; or are shared by several threads, which have room for them together.
   const int64_t threads = machine.threads, bytes = weight_bytes(c, ToomCookForm(c), sum_bytes);
-  ToomCookPlan best = cut_into(c, sum_bytes, machine, {bytes <= kSharedBytes, true});
+  ToomCookPlan best = cut_into(c, sum_bytes, rows_innermost, machine, {bytes <= kSharedBytes, true});
   if (threads == 1) return best;
   // As few items as there is room for, or more of them that are equal shares.
   double least = cost(c, best, machine);
@@ -196,7 +206,8 @@ ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, const Machi
       for (int64_t row_parts = 1; row_parts <= std::min(threads, c.rows); row_parts *= 2) {
         const int64_t unit = threads / std::gcd(threads, c.groups * row_parts);
         for (int64_t parts = 1, tried = 0; tried < 4; ++tried) {
-          const ToomCookPlan plan = cut_into(c, sum_bytes, machine, {shared, whole_vectors, parts, row_parts});
+          const ToomCookPlan plan =
+              cut_into(c, sum_bytes, rows_innermost, machine, {shared, whole_vectors, parts, row_parts});
           if (const double its = cost(c, plan, machine); its < least) best = plan, least = its;
           parts = (plan.column_blocks(c.n) / unit + 1) * unit;
         }

@@ -141,7 +141,7 @@ class ToomCookCall {
           band0_(band0),
           last_band_(std::min(band0 + plan_.band_block, plan_.bands())),
           sample_(plan_.sample_columns(q_len_)),
-          columns_(samples_ * sample_ - plan_.halo()),
+          column_vectors_(ceil_div(samples_ * sample_ - plan_.halo(), call.kernels_.lanes)),
           row_(padded_row(samples_ * sample_)),
           source_(plan_.points * plan_.channels * row_),
           products_(plan_.points * plan_.band_rows() * row_),
@@ -195,7 +195,7 @@ class ToomCookCall {
     // Products of a band and channels c at one point, zeros for rows that have none.
     void multiply(const ToomCookBand& band, int64_t point, int64_t first, int64_t channels, const T* weights) const {
       const auto& kernels = call_.kernels_;
-      const int64_t lanes = kernels.lanes, rows = plan_.rows_at(band, point);
+      const int64_t rows = plan_.rows_at(band, point);
       const int64_t row_tiles = ceil_div(rows, kernels.correlate_rows);
       T* const out = products(band, point);
       std::fill_n(out + rows * row_, (band.rows() - rows) * row_, T(0));
@@ -211,14 +211,17 @@ class ToomCookCall {
         const int64_t row0 = tile * rows / row_tiles, tile_rows = (tile + 1) * rows / row_tiles - row0;
         args.w = weights + row0;
         args.w_gap = band.rows() - tile_rows;
-        for (int64_t i = 0; i < columns_;) {
-          const int64_t left = ceil_div(columns_ - i, lanes);
+        args.x = source_.data() + (point * plan_.channels + first * plan_.source_phases) * row_;
+        T* to = out + row0 * row_;
+        for (int64_t left = column_vectors_; left > 0;) {
           const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[tile_rows]));
-          args.tiles = std::max<int64_t>((columns_ - i) / (vectors * lanes), 1);
-          args.x = source_.data() + (point * plan_.channels + first * plan_.source_phases) * row_ + i;
-          args.out = out + row0 * row_ + i;
+          args.tiles = left / vectors;
+          args.out = to;
           kernels.correlate[tile_rows][vectors](args);
-          i += args.tiles * vectors * lanes;
+          const int64_t done = args.tiles * vectors;
+          args.x += done * kernels.lanes;
+          to += done * kernels.lanes;
+          left -= done;
         }
       }
     }
@@ -270,6 +273,7 @@ class ToomCookCall {
       const auto begin_of = [&](int64_t row) { return from_position(-first - row); };
       const auto end_of = [&](int64_t row) { return from_position(c_.out_length - first - row); };
       const auto copy = [&](int64_t row, int64_t row_count, int64_t begin, int64_t end) {
+        if (begin >= end) return;
         E* to = static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c +
                 (first + row + begin * phases) * out.stride_l;
         call_.copy_.out(
@@ -278,7 +282,8 @@ class ToomCookCall {
       };
       const int64_t begin = begin_of(0), end = std::max(begin, end_of(last_phase));
       copy(0, count, begin, end);
-      for (int64_t row = 0; row <= last_phase; ++row) {
+      // The ends of the result are not those of all phases.
+      for (int64_t row = 0; row <= last_phase && (begin > 0 || end < length); ++row) {
         copy(row, 1, begin_of(row), begin);
         copy(row, 1, end, end_of(row));
       }
@@ -293,8 +298,9 @@ class ToomCookCall {
     const Correlation& c_;
     const ToomCookPlan& plan_;
     const int64_t n0_, samples_, group_, q0_, q_len_, band0_, last_band_;
-    const int64_t sample_, columns_;  // columns of a sample, and of all results
-    const int64_t row_;               // of source_ and products_
+    const int64_t sample_;          // columns of a sample,
+    const int64_t column_vectors_;  // and of all results
+    const int64_t row_;             // of source_ and products_
     const Scratch<T> source_;
     const Scratch<T> products_, weights_;  // of a band
     const int64_t place_row_;

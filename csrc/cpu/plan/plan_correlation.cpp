@@ -22,8 +22,6 @@ constexpr int64_t kUnpackedVectors = 1, kUnpackedVectorsOfChannels = 3;
 // Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in grad_input, whose weights are
 // packed across memory, more.
 constexpr int64_t kPairChannels = 8, kPairForward = 32, kPairGradInput = 128;
-// Rows of a tile of few channels, which are streams to memory: more of them are shorter runs of each.
-constexpr int64_t kStreamedRows = 8;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
 
@@ -148,8 +146,7 @@ bool channels_are_pairs(const Correlation& c, DataFacts data) {
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   CorrelationPlan plan;
   plan.row_units = c.rows;
-  const int64_t highest = c.channels < kFetchedChannels ? kStreamedRows : machine.correlate_rows;
-  plan.row_tiles = ceil_div(plan.row_units, std::min(highest, machine.correlate_rows));
+  plan.row_tiles = ceil_div(plan.row_units, machine.correlate_rows);
   plan.worth_threads = c.multiply_adds() > kThreadWork;
   const int64_t threads = plan.worth_threads ? machine.threads : 1;
 

@@ -22,6 +22,7 @@ PROBLEMS = tuple(
         n2_ci1_co40_l500_k10_s5_p0_d1_g1
         n1_ci1_co17_l5003_k7_s1_p3_d1_g1
         n1_ci1_co64_l900_k9_s1_p128_d32_g1
+        n1_ci1_co150_l2100_k5_s2_p1_d1_g1
         n2_ci40_co1_l2100_k7_s1_p3x5_d2_g1_reflect
         n2_ci48_co3_l4500_k3_s1_p1_d1_g3
         n20_ci1_co32_l21_k5_s2_p1_d3_g1

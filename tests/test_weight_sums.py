@@ -37,6 +37,7 @@ PROBLEMS = {
     "n2_ci5_co4_l3_k2_s1_p40x30_d50_g1": ("dot", FEWER_TAPS),
     "n1_ci1_co48_l5003_k5_s2_p3_d1_g1": ("dot", AS_THEY_ARE),
     "n5_ci4_co64_l523_k2_s1_p1_d2_g2_reflect": ("dot", AS_THEY_ARE),
+    "n1_ci1_co37_l1100_k8_s1_p3_d1_g1": ("dot", AS_THEY_ARE),
 }
 each_problem = pytest.mark.parametrize("problem", list(map(Problem.parse, PROBLEMS)), ids=str)
 

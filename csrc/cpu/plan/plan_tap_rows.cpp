@@ -60,7 +60,9 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   const int64_t width = samples_together(plan.one_tap, sum_bytes, machine, lanes, threads);
   // The sums of all taps leave most of the L2 cache to the channels: half of it to those that few taps read where they are, a quarter to those
   // that many pass over, for twice as long.
-  const int64_t many = c.rows * c.taps > kDirectProducts * c.phases ? 2 : 1;
+  const bool few_taps = c.rows * c.taps <= kDirectProducts * c.phases;
+  const int64_t channel_bytes = machine.l2_bytes / (few_taps ? 2 : 4);
+  const int64_t longest_run = few_taps ? kTapRowsPositions : 2 * kTapRowsPositions;
   plan.row_block = c.rows;
   const int64_t z_bytes = machine.l2_bytes / 3, least_rows = std::min(c.rows, ceil_div(kPackedTaps, c.taps));
   const int64_t fitting = z_bytes / (least_rows * (c.taps + c.phases) * sum_bytes);
@@ -68,8 +70,7 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   const int64_t transposed = std::max(
       {kTransposedPositions, kTransposedBytes / (c.channels * sum_bytes),
        kReaches * (c.last_offset() - c.first_offset())});
-  const int64_t most =
-      std::clamp(fitting, kTransposedPositions, data.unit_stride ? kTapRowsPositions * many : transposed);
+  const int64_t most = std::clamp(fitting, kTransposedPositions, data.unit_stride ? longest_run : transposed);
   int64_t parts = width > 1 ? 1 : std::max<int64_t>(ceil_div(q_total, most), 1);
   const auto shares = [&] { return ceil_div(c.n, width) * c.groups * parts * ceil_div(c.rows, plan.row_block); };
   while (!shared_evenly(shares(), threads) && width == 1 && q_total / parts >= 16 * lanes) ++parts;
@@ -79,12 +80,12 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   int64_t read = plan.q_block + c.last_offset() - c.first_offset();
   if (zeros) read = std::min(read, c.source_length);
   plan.channel_block = std::clamp<int64_t>(
-      machine.l2_bytes / 2 / many / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1,
-      std::min(c.channels, kTapRowsBlock));
+      channel_bytes / (std::max<int64_t>(read, lanes) * width * sum_bytes), 1,
+      few_taps ? std::min(c.channels, kTapRowsBlock) : c.channels);
   plan.channel_block = ceil_div(c.channels, ceil_div(c.channels, plan.channel_block));
   // A panel is another pass over the source, but its rows compete for no sets of the caches.
   const bool in_place =
-      many == 1 ||
+      few_taps ||
       (c.rows == 1 && rows_spread(plan.channel_block, data.source_row * sum_bytes, read * sum_bytes, machine.l2_bytes));
   plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && zeros && in_place;
 

@@ -18,6 +18,7 @@ EXCHANGED, AS_THEY_ARE, FEWER_TAPS = "x and grad_y change places", "", "only "
 # Taps that meet nothing but padding: at either end, at both.
 # The partial sums of dot, where channels are innermost made by the outer tile: one input channel
 # and several, a stride, blocks that are not whole vectors, a few samples a block, a padding mode.
+# More groups than are packed at a time: taps that share loads, rows that are copied, ends alone.
 PROBLEMS = {
     "n2_ci40_co1_l300_k7_s1_p3_d1_g1": ("dot", EXCHANGED),
     "n1_ci40_co3_l2300_k4_s1_p0_d1_g1_circular": ("dot", EXCHANGED),
@@ -38,6 +39,9 @@ PROBLEMS = {
     "n1_ci1_co48_l5003_k5_s2_p3_d1_g1": ("dot", AS_THEY_ARE),
     "n5_ci4_co64_l523_k2_s1_p1_d2_g2_reflect": ("dot", AS_THEY_ARE),
     "n1_ci1_co37_l1100_k8_s1_p3_d1_g1": ("dot", AS_THEY_ARE),
+    "n2_ci23_co23_l333_k31_s1_p15_d1_g23": ("dot", AS_THEY_ARE),
+    "n2_ci36_co72_l350_k9_s1_p8x0_d1_g12": ("dot", AS_THEY_ARE),
+    "n1_ci150_co150_l301_k5_s1_p4x0_d1_g150": ("dot", AS_THEY_ARE),
 }
 each_problem = pytest.mark.parametrize("problem", list(map(Problem.parse, PROBLEMS)), ids=str)
 

@@ -198,19 +198,21 @@ struct DotArgs {
   int64_t length;
   T* sum;
   int64_t sum_row;
-  // Prefetches rows ahead_row, ahead_row + ahead_step, ... of g, so many elements ahead.
+  // Prefetches rows ahead_row, ahead_row + ahead_step, ... of g, so many elements ahead; beside a single row, x too.
   int64_t ahead, ahead_row, ahead_step;
 };
 
 // for t < taps, m < shared, i < length:
 //   sum[(t + m * kDotLanes) * kDotLanes + i % kDotLanes] += g[i] * x[t + m * kDotLanes + i]
-// Chains and reads as above.
+// Chains and reads as above. Fetches what is read later, unless x_ahead is null: as much from each.
 template <class T>
 struct FirDotArgs {
   const T* x;
   const T* g;
   int64_t length;
   T* sum;
+  const T* x_ahead;
+  const T* g_ahead;
 };
 
 // for r < rows, i < length: sum[r * kDotLanes + i % kDotLanes] += g[r * g_row + i]. Chains and reads as above.

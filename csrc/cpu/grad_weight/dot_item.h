@@ -20,6 +20,10 @@ class DotItem {
 
   // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
   static constexpr int64_t kResident = 4096 / sizeof(T);
+  // Of the groups of an item, as many at a time as leave their x there.
+  static constexpr int64_t kHeldBytes = 16 << 10;
+  // Two pages: the hardware looks ahead within one, and translations of addresses take as long as the data.
+  static constexpr int64_t kAhead = 8192 / sizeof(T);
   // An FMA takes 4 cycles, and two start in each.
   static constexpr int64_t kFewChains = 8;
 
@@ -29,9 +33,11 @@ class DotItem {
         b_(block),
         rows_(b_.groups * b_.co_count),
         is_fir_(b_.co_count == 1 && b_.ci_count == 1 && call.c.unit_step() == 1),
-        x_(b_.groups * b_.ci_count * call.layout.row + kDotLanes<T>),
+        held_(std::clamp<int64_t>(
+            kHeldBytes / std::max<int64_t>(b_.ci_count * call.layout.row * int64_t(sizeof(T)), 1), 1, b_.groups)),
+        x_(held_ * b_.ci_count * call.layout.row + kDotLanes<T>),
         g_row_(call.layout.padded(call.plan.panel_length)),
-        g_rows_(b_.groups > 1 ? rows_ : std::min(rows_, call.plan.g_block)),
+        g_rows_(b_.groups > 1 ? held_ * b_.co_count : std::min(rows_, call.plan.g_block)),
         g_(g_rows_ * g_row_),
         weights_(b_.ci_count * call.c.taps),
         sum_row_(is_fir_ ? fir_sums() : weights_ + b_.has_bias),
@@ -40,7 +46,8 @@ class DotItem {
         bias_at_(is_fir_ ? rows_ * sum_row_ : weights_),
         bias_row_(is_fir_ ? 1 : sum_row_),
         ones_(b_.has_bias && !is_fir_ ? kResident : 0),
-        tile_rows_(rows_of_tile()) {}
+        tile_rows_(rows_of_tile()),
+        fir_tiles_(is_fir_ ? cut_taps() : std::vector<FirTile>()) {}
 
   void run() const {
     std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
@@ -53,7 +60,9 @@ class DotItem {
       const bool direct = call_.plan.direct != DirectTile::none;
       cut_spans(call_.c, direct, call_.plan.panel_length, kNarrowness<E> * kDotLanes<T>, lo0, length, spans);
       for (int64_t n = n0; n < n0 + runs; ++n)
-        for (const Span& span : spans) add(n, span, span.packed ? in_panel : in_source);
+        for (const Span& span : spans)
+          for (int64_t group = 0; group < b_.groups; group += held_)
+            add(n, span, group, std::min(held_, b_.groups - group), span.packed ? in_panel : in_source);
     });
     write();
   }
@@ -69,49 +78,56 @@ class DotItem {
     return offsets;
   }
 
-  void add(int64_t n, const Span& span, std::vector<int64_t>& offsets) const {
+  // Of `groups` groups of the item.
+  void add(int64_t n, const Span& span, int64_t first, int64_t groups, std::vector<int64_t>& offsets) const {
     const View &x = call_.x, &g = call_.grad_y;
-    const int64_t channel = b_.group0 * call_.c.channels + b_.ci0;
-    const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n +
-                        (b_.group0 * call_.c.rows + b_.co0) * g.stride_c + span.q0 * g.stride_l;
-    if (!span.packed && call_.plan.direct > DirectTile::sums) {
-      const E* x_source =
-          static_cast<const E*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0 * call_.c.source_stride;
-      return add_directly(x_source, offsets, g_source, span.q_len);
-    }
+    const int64_t group0 = b_.group0 + first, channel = group0 * call_.c.channels + b_.ci0;
+    const int64_t all_rows = groups * b_.co_count, first_row = first * b_.co_count;
+    const E* const x_source =
+        static_cast<const E*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0 * call_.c.source_stride;
+    const E* g_source = static_cast<const E*>(g.data) + n * g.stride_n + (group0 * call_.c.rows + b_.co0) * g.stride_c +
+                        span.q0 * g.stride_l;
+    if (!span.packed && call_.plan.direct > DirectTile::sums)
+      return add_directly(x_source, offsets, g_source, span.q_len, first_row, all_rows);
     const T* x_rows = x_.data();
     int64_t x_group = b_.ci_count * call_.layout.row;
     if (span.packed)
-      for (int64_t group = 0; group < b_.groups && b_.ci_count; ++group)
+      for (int64_t group = 0; group < groups && b_.ci_count; ++group)
         pack_panel<E>(
             call_.c, call_.layout, call_.copy, x, n, channel + group * call_.c.channels, b_.ci_count, span.q0,
             span.q_len, x_.data() + group * x_group);
-    if constexpr (std::is_same_v<E, T>)
+    const T* ahead = nullptr;
+    if constexpr (std::is_same_v<E, T>) {
+      ahead = x_source + (span.packed ? held_ * x.stride_c : kAhead);
       if (!span.packed) {
-        x_rows = static_cast<const T*>(x.data) + n * x.stride_n + channel * x.stride_c + span.q0;
+        x_rows = x_source;
         x_group = call_.c.channels * x.stride_c;
       }
+    }
     // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole reaches into the
     // next row; of the last rows of the item it is copied.
     const bool many_groups = b_.groups > 1;
-    for (int64_t row = 0; row < rows_; row += g_rows_, g_source += g_rows_ * g.stride_c) {
-      const int64_t rows = std::min(g_rows_, rows_ - row);
-      const int64_t last_rows = many_groups ? b_.co_count : row + rows == rows_ ? 1 : 0;
+    for (int64_t row = 0; row < all_rows; row += g_rows_, g_source += g_rows_ * g.stride_c) {
+      const int64_t rows = std::min(g_rows_, all_rows - row);
+      const int64_t last_rows = many_groups ? b_.co_count : row + rows == all_rows ? 1 : 0;
       int64_t before = 0, whole = 0;
       if constexpr (std::is_same_v<E, T>)
         if (!span.packed || (g.stride_l == 1 && (is_fir_ || rows_ > b_.groups * b_.ci_count))) {
           whole = span.q_len / kDotLanes<T> * kDotLanes<T>;
           before = whole == span.q_len ? rows : g.stride_c >= kDotLanes<T> ? rows - last_rows : 0;
-          add_rows(x_rows, x_group, offsets, row, before, g_source, g.stride_c, span.q_len);
+          add_rows(x_rows, x_group, offsets, first_row + row, before, g_source, g.stride_c, span.q_len, ahead);
         }
       if (before == rows) continue;
       const T* x_last = x_rows + (many_groups ? before / last_rows * x_group : 0);
       const E* g_last = g_source + before * g.stride_c;
       if constexpr (std::is_same_v<E, T>)
-        if (whole) add_rows(x_last, x_group, offsets, row + before, rows - before, g_last, g.stride_c, whole);
+        if (whole)
+          add_rows(
+              x_last, x_group, offsets, first_row + row + before, rows - before, g_last, g.stride_c, whole, nullptr);
       const int64_t left = span.q_len - whole;
       call_.copy.in({g_.data(), g_row_, 1, g_last + whole * g.stride_l, g.stride_c, g.stride_l, rows - before, left});
-      add_rows(x_last + whole, x_group, offsets, row + before, rows - before, g_.data(), g_row_, left);
+      add_rows(
+          x_last + whole, x_group, offsets, first_row + row + before, rows - before, g_.data(), g_row_, left, nullptr);
     }
   }
 
@@ -124,21 +140,26 @@ class DotItem {
       int64_t rows,
       const T* g,
       int64_t g_row,
-      int64_t length) const {
+      int64_t length,
+      const T* ahead) const {
     const int64_t step = std::min(b_.co_count, rows);
     for (int64_t row = 0; row < rows; row += step, x += x_group, g += step * g_row)
       if (is_fir_)
-        add_fir(x + offsets[0], g, length, &sums_[(first + row) * sum_row_ * kDotLanes<T>]);
+        add_fir(
+            x + offsets[0], g, length, &sums_[(first + row) * sum_row_ * kDotLanes<T>],
+            ahead ? ahead + row * call_.x.stride_c : nullptr);
       else
         add_group(x, offsets, first + row, step, g, g_row, length);
     if (is_fir_) add_bias(first, rows, g - rows * g_row, g_row, length);
   }
 
   // The same by tiles for elements of tensors: of one output channel a group, and of taps of one input channel.
-  void add_directly(const E* x, const std::vector<int64_t>& offsets, const E* g, int64_t length) const {
+  void add_directly(
+      const E* x, const std::vector<int64_t>& offsets, const E* g, int64_t length, int64_t first, int64_t rows) const {
     const auto& kernels = direct_kernels<E>(call_.table);
     const int64_t taps = call_.c.taps;
-    for (int64_t row = 0; row < rows_; ++row, x += call_.c.channels * call_.x.stride_c, g += call_.grad_y.stride_c) {
+    for (int64_t row = first; row < first + rows;
+         ++row, x += call_.c.channels * call_.x.stride_c, g += call_.grad_y.stride_c) {
       for (int64_t j = 0; j < weights_;) {
         const int64_t count = std::min(kernels.dot_taps, taps - j % taps);
         kernels.dot[int(call_.plan.direct)][count](
@@ -203,44 +224,56 @@ class DotItem {
   }
   T* bias_sum_of(int64_t row) const { return sums_.data() + (bias_at_ + row * bias_row_) * kDotLanes<T>; }
 
-  // Taps kDotLanes apart share their loads: `shared` of them, in chunks of the same number of blocks of kDotLanes taps.
-  struct FirChunk {
-    int64_t first, shared, last;  // the last block has so many taps
-  };
-  FirChunk fir_chunk(int64_t i, int64_t chunks) const {
-    constexpr int64_t kStep = kDotLanes<T>;
-    const int64_t blocks = ceil_div(weights_, kStep), begin = i * blocks / chunks, end = (i + 1) * blocks / chunks;
-    const int64_t shared = end - begin, last = std::min(weights_ - (end - 1) * kStep, kStep);
-    // The taps that the last block does not have leave fewer chains to tiles of their own, which then wait for each other. Of a panel,
-    // which has what they read, they are computed with the others, and dropped.
-    const int64_t chains = (kStep - last) * (shared - 1);
-    const bool drops = chains > 0 && chains < kFewChains && call_.plan.direct == DirectTile::none;
-    return {begin * kStep, shared, drops ? kStep : last};
-  }
-  int64_t fir_chunks() const { return ceil_div(ceil_div(weights_, kDotLanes<T>), call_.kernels.fir_dot_shared); }
-  // Sums of a row, with those that are dropped.
+  // Sums of a row of a single channel. The taps that the last block of kDotLanes does not have leave fewer chains to tiles of their own, which
+  // then wait for each other. Of a panel, which has what they read, they are computed with the others, and dropped.
   int64_t fir_sums() const {
     if (!weights_) return 0;
-    const FirChunk chunk = fir_chunk(fir_chunks() - 1, fir_chunks());
-    return chunk.first + (chunk.shared - 1) * kDotLanes<T> + chunk.last;
+    const FirChunk last = fir_chunk(weights_, fir_chunks(weights_) - 1);
+    const int64_t whole = last.end * kDotLanes<T>, chains = (whole - weights_) * (last.end - last.begin - 1);
+    return chains > 0 && chains < kFewChains && call_.plan.direct == DirectTile::none ? whole : weights_;
   }
 
-  void add_fir(const T* x, const T* g, int64_t length, T* sums) const {
-    const auto& kernels = call_.kernels;
-    constexpr int64_t kStep = kDotLanes<T>;
-    const auto add_taps = [&](int64_t begin, int64_t end, int64_t shared) {
-      for (int64_t t = begin; t < end && shared;) {
-        const int64_t left = end - t, taps = ceil_div(left, ceil_div(left, kernels.fir_dot_taps[shared]));
-        kernels.fir_dot[shared][taps]({x + t, g, length, sums + t * kStep});
-        t += taps;
+  // Taps kDotLanes apart share their loads, in chunks of the same number of blocks of kDotLanes taps.
+  struct FirChunk {
+    int64_t begin, end;
+  };
+  int64_t fir_chunks(int64_t taps) const {
+    return ceil_div(ceil_div(taps, kDotLanes<T>), call_.kernels.fir_dot_shared);
+  }
+  FirChunk fir_chunk(int64_t taps, int64_t i) const {
+    const int64_t blocks = ceil_div(taps, kDotLanes<T>), chunks = fir_chunks(taps);
+    return {i * blocks / chunks, (i + 1) * blocks / chunks};
+  }
+
+  struct FirTile {
+    int64_t tap;
+    typename ArithmeticKernels<T>::FirDot kernel;
+  };
+  std::vector<FirTile> cut_taps() const {
+    std::vector<FirTile> tiles;
+    const auto cut = [&](int64_t first, int64_t count, int64_t shared) {
+      const int64_t parts = shared ? ceil_div(count, call_.kernels.fir_dot_taps[shared]) : 0;
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t begin = part * count / parts, end = (part + 1) * count / parts;
+        tiles.push_back({first + begin, call_.kernels.fir_dot[shared][end - begin]});
       }
     };
-    const int64_t chunks = fir_chunks();
-    for (int64_t i = 0; i < chunks; ++i) {
-      const FirChunk chunk = fir_chunk(i, chunks);
-      add_taps(chunk.first, chunk.first + chunk.last, chunk.shared);
-      add_taps(chunk.first + chunk.last, chunk.first + kStep, chunk.shared - 1);
+    for (int64_t i = 0; i < fir_chunks(sum_row_); ++i) {
+      const FirChunk chunk = fir_chunk(sum_row_, i);
+      const int64_t first = chunk.begin * kDotLanes<T>, shared = chunk.end - chunk.begin;
+      const int64_t last = std::min(sum_row_ - (chunk.end - 1) * kDotLanes<T>, kDotLanes<T>);
+      cut(first, last, shared);
+      cut(first + last, kDotLanes<T> - last, shared - 1);
     }
+    return tiles;
+  }
+
+  // What comes later is fetched by the first tile and the last.
+  void add_fir(const T* x, const T* g, int64_t length, T* sums, const T* ahead) const {
+    for (const FirTile& tile : fir_tiles_)
+      tile.kernel(
+          {x + tile.tap, g, length, sums + tile.tap * kDotLanes<T>, &tile == &fir_tiles_.front() ? ahead : nullptr,
+           ahead && &tile == &fir_tiles_.back() ? g + kAhead : nullptr});
   }
 
   void write() const {
@@ -254,6 +287,7 @@ class DotItem {
   const GradWeightBlock<E> b_;
   const int64_t rows_;  // output channels of all groups of the item
   const bool is_fir_;
+  const int64_t held_;  // groups that are packed at a time
   const Scratch<T> x_;
   const int64_t g_row_, g_rows_;  // that are packed at a time
   const Scratch<T> g_;
@@ -263,6 +297,7 @@ class DotItem {
   const int64_t bias_at_, bias_row_;  // where those of the bias are, and from one row to the next
   const Scratch<T> ones_;
   const int64_t tile_rows_;
+  const std::vector<FirTile> fir_tiles_;
 };
 
 }  // namespace torch_conv1d::cpu

@@ -133,7 +133,10 @@ void dot_pairs(const DirectDotArgs<E>& a) {
   DotSums<float, Taps> sums;
   UNROLL for (int t = 0; t < Taps; ++t)
     sums.load_from(a.sum, t, t);
+  constexpr int64_t kAhead = 4096 / int64_t(sizeof(E));
   for (int64_t i = 0; i < a.length; i += 2 * kDotLanes<float>) {
+    __builtin_prefetch(a.g + kAhead + i);
+    if (HasX) __builtin_prefetch(a.x + a.offset[0] + kAhead + i);
     UNROLL for (int p = 0; p < kDotParts<float>; ++p) {
       const int64_t at = i + p * 2 * kLanes<float>;
       constexpr auto place = sum_of_pair<E>;
@@ -165,8 +168,10 @@ void dot_halved(const DirectDotArgs<E>& a) {
     UNROLL for (int v = 0; v < kDotParts<T>; ++v)
       sums.sum[t][v] = to_alternate<E>(sums.sum[t][v]);
   }
-  const E* ahead = a.x + a.offset[0] + 4096 / int64_t(sizeof(E));  // as in split_pairs
+  constexpr int64_t kAhead = 4096 / int64_t(sizeof(E));  // as in split_runs
+  const E* ahead = a.x + a.offset[0] + kAhead;
   for (int64_t i = 0; i < a.length; i += kDotLanes<T>) {
+    __builtin_prefetch(a.g + kAhead + i);
     UNROLL for (int line = 0; line < 2 * int(kDotLanes<T>); line += 64 / int(sizeof(E)))
       __builtin_prefetch(ahead + 2 * i + line);
     UNROLL for (int v = 0; v < kDotParts<T>; ++v) {

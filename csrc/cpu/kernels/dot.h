@@ -85,7 +85,10 @@ void dot(const DotArgs<T>& a) {
     };
     int64_t i = v * kLanes<T>;
     for (const int64_t end = a.length / kDotLanes<T> * kDotLanes<T>; i < end; i += kDotLanes<T>) {
-      for (int64_t r = a.ahead_row; r < Rows; r += a.ahead_step) __builtin_prefetch(a.g + r * a.g_row + a.ahead + i);
+      for (int64_t r = a.ahead_row; r < Rows; r += a.ahead_step) {
+        __builtin_prefetch(a.g + r * a.g_row + a.ahead + i);
+        if (Rows == 1) __builtin_prefetch(x_row[0] + a.ahead + i);
+      }
       add(i, [](Vector<T> value) { return value; });
     }
     if (i < a.length) add(i, [left = a.length - i](Vector<T> value) { return first_lanes<T>(value, left, 0); });
@@ -141,7 +144,11 @@ void fir_dot(const FirDotArgs<T>& a) {
     if (whole >= Shared) {
       UNROLL for (int j = 0; j < Shared - 1; ++j)
         add(j * kStep, 0, j + 1);
-      for (int64_t j = Shared - 1; j < whole; ++j) add(j * kStep, 0, Shared);
+      for (int64_t j = Shared - 1; j < whole; ++j) {
+        if (a.x_ahead) __builtin_prefetch(a.x_ahead + j * kStep);
+        if (a.g_ahead) __builtin_prefetch(a.g_ahead + j * kStep);
+        add(j * kStep, 0, Shared);
+      }
       UNROLL for (int j = 1; j < Shared; ++j)
         add((whole + j - 1) * kStep, j, Shared);
     } else {

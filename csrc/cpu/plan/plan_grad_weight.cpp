@@ -249,10 +249,6 @@ class GradWeightCuts {
     if (!plan_.in_place && plan_.ci_block == c_.channels && plan_.co_block == c_.rows)
       plan_.group_block =
           fitting(plan_.ci_block * x_bytes + plan_.co_block * (g_bytes() + plan_.ci_block * weight_bytes), p_.groups);
-    // What a depthwise layer sums a row of few positions into is loaded and stored as often as it is used.
-    if (!plan_.in_place && plan_.ci_block == 1 && plan_.co_block == 1)
-      plan_.group_block =
-          std::clamp<int64_t>(kL1Bytes / (weight_bytes + (is_direct ? 0 : x_bytes)), 1, plan_.group_block);
     share_evenly(std::max<int64_t>(8, unit), unit);
   }
 

@@ -111,7 +111,7 @@ SPACED = tuple(
 # Rows of more than one item, whose ends a padding mode folds when all of them are there.
 LONG_FOLDED = (Problem.parse("n1_ci70_co40_l3000_k3_s2_p3x2_d1_g1_reflect"),)
 # Rows of which a band by Toom-Cook's filtering has a cache line of channels, of some phases.
-BANDS = (Problem.parse("n1_ci50_co40_l4500_k8_s4_p3x2_d1_g1_replicate"),)
+BANDS = (Problem.parse("n1_ci48_co40_l9200_k8_s4_p3x2_d1_g1_replicate"),)
 
 
 @pytest.mark.parametrize(

@@ -88,14 +88,16 @@ ToomCookPlan cut_into(
   const int64_t band_rows =
       std::min((plan.shared_weights ? 1 : 2) * kProductBytes / sum_bytes / row_products, kBandRows);
   const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
-  const int64_t whole = fitting_channels < step ? fitting_channels : fitting_channels / step * step,
-                line = kLineBytes / sum_bytes;
-  // Channels that are neighbours in memory: less than two lines of them are whole lines, if need be of a part of the phases.
-  const bool lines = rows_innermost && c.rows >= line && 2 * band_rows >= line && whole < 2 * line;
+  const int64_t whole = fitting_channels < step ? fitting_channels : fitting_channels / step * step;
+  // Channels that are neighbours in memory, and whole cache lines: less than two lines of them are whole ones, if these are not fewer, and
+  // if need be of a part of the phases.
+  const int64_t line = kLineBytes / sum_bytes, of_lines = std::max(fitting_channels / line, int64_t(1)) * line;
+  const bool lines =
+      rows_innermost && c.rows % line == 0 && 2 * band_rows >= line && whole < 2 * line && whole <= of_lines;
   const int64_t unit_channels = lines ? line : step;
   if (lines) {
-    plan.band_channels = std::min(std::max((fitting_channels + line / 2) / line, int64_t(1)) * line, c.rows);
-    plan.band_phases = std::clamp<int64_t>(band_rows / plan.band_channels, 1, plan.phases);
+    plan.band_channels = std::min(of_lines, c.rows);
+    plan.band_phases = std::clamp<int64_t>(band_rows / of_lines, 1, plan.phases);
   } else {
     plan.band_channels = std::clamp<int64_t>(whole, 1, c.rows);
     plan.band_phases = fitting_channels > 0

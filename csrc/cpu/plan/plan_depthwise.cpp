@@ -120,11 +120,14 @@ ChannelsPlan plan_channels(
   plan.channel_block =
       std::clamp<int64_t>(panel / (c.taps * parts * sum_bytes) / tile * tile, std::min(tile, whole), whole);
   plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
-  if (copies)
+  if (copies) {
+    // The positions of all phases of the fewest channels, and then more of these.
+    const int64_t least = std::max<int64_t>(std::min(tile, whole), 1), position_bytes = c.phases * sum_bytes;
+    plan.q_block = std::clamp<int64_t>(kTransposedBytes / (least * position_bytes), 1, plan.q_block);
     plan.channel_block = std::min(
         plan.channel_block,
-        std::max(
-            kTransposedBytes / (plan.q_block * c.phases * parts * sum_bytes) / tile * tile, std::min(tile, whole)));
+        std::max(kTransposedBytes / (plan.q_block * position_bytes * parts) / tile * tile, std::min(tile, whole)));
+  }
   plan.from_memory =
       c.taps <= kTapsInPlace && c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;

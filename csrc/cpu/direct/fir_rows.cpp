@@ -205,6 +205,7 @@ class FirRowsCall {
     args.w = w_ + group * c_.w_group;
     args.init = inits_ ? inits_ + group : nullptr;
     args.from_memory = true;
+    args.to_memory = plan_.to_memory && !by_sums_;
     args.next_row = source_.stride_c * int64_t(sizeof(E));
     args.out_row = sum_row_;
     if (c_.phases > 1) {

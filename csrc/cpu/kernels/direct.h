@@ -168,10 +168,8 @@ void dot_halved(const DirectDotArgs<E>& a) {
     UNROLL for (int v = 0; v < kDotParts<T>; ++v)
       sums.sum[t][v] = to_alternate<E>(sums.sum[t][v]);
   }
-  constexpr int64_t kAhead = 4096 / int64_t(sizeof(E));  // as in split_runs
-  const E* ahead = a.x + a.offset[0] + kAhead;
+  const E* ahead = a.x + a.offset[0] + 4096 / int64_t(sizeof(E));  // as in split_runs
   for (int64_t i = 0; i < a.length; i += kDotLanes<T>) {
-    __builtin_prefetch(a.g + kAhead + i);
     UNROLL for (int line = 0; line < 2 * int(kDotLanes<T>); line += 64 / int(sizeof(E)))
       __builtin_prefetch(ahead + 2 * i + line);
     UNROLL for (int v = 0; v < kDotParts<T>; ++v) {

@@ -11,6 +11,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
+// How many bytes ahead of its stores a row of the result is fetched: the first store to a line waits for what it replaces, and the first to a page for
+// its address, of which the hardware sees none coming.
+constexpr int64_t kResultAhead = 8192;
+
 // Step: from the offset of one tap to that of the next, 1 or -1; or 0, for any offsets.
 template <class T, int Vectors, int Step>
 struct FirTile {
@@ -61,6 +65,8 @@ void fir(const CorrelateArgs<T>& a) {
   const T* const fetched = a.next ? reinterpret_cast<const T*>(a.next) : a.x + prefetch_distance(a, kWidth);
   const int64_t fetched_row = a.next ? a.next_row / int64_t(sizeof(T)) : a.x_row;
   const SumsOut<T> out(a);
+  const int64_t out_bytes = a.out_type == kDType<T> ? sizeof(T) : sizeof(BFloat16);
+  const char* const written = static_cast<const char*>(a.out) + kResultAhead;
   const Vector<T> init = a.init ? broadcast(*a.init) : Vector<T>{};
   for (int64_t i = 0; i < a.tiles; ++i) {
     FirTile<T, Vectors, Step> tile;
@@ -74,6 +80,10 @@ void fir(const CorrelateArgs<T>& a) {
         __builtin_prefetch(ahead + line);
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
+    }
+    if (a.to_memory) {
+      UNROLL for (int line = 0; line < kWidth; line += 64 / int(sizeof(T)))
+        __builtin_prefetch(written + (i * kWidth + line) * out_bytes, 1);
     }
     out.store_tile(i * kWidth, tile.sum);
   }

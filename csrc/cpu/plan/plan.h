@@ -180,6 +180,7 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
 struct FirRowsPlan {
   int64_t q_block, group_block;
   bool worth_threads;
+  bool to_memory;  // whether the result is more than the L2 cache holds
 };
 bool tiles_end_with_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine);

@@ -57,6 +57,7 @@ bool tiles_end_with_rows(const Correlation& result, int64_t sum_bytes, DataFacts
 FirRowsPlan plan_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   FirRowsPlan plan;
   plan.worth_threads = c.multiply_adds() > kThreadWork;
+  plan.to_memory = c.n * c.groups * c.out_length * sum_bytes > machine.l2_bytes;
   const int64_t threads = plan.worth_threads ? machine.threads : 1, q_total = c.q_total();
   // A row that is folded is computed as a whole.
   int64_t parts = c.folds() ? 1 : ceil_div(q_total * c.phases * c.source_stride, kDirectPositions);

@@ -63,7 +63,8 @@ bool has_tangent(const at::Tensor& tensor) { return torch::autograd::isFwGradDef
 at::Tensor primal(const at::Tensor& tensor) { return tensor._fw_primal(0); }
 at::Tensor tangent(const at::Tensor& tensor) { return tensor._fw_grad(/*level=*/0); }
 
-// Whether a call with these operands goes straight to a kernel: nothing is recorded, and no mode or transform has a say.
+// Whether a call with these operands goes straight to a kernel: nothing is recorded, and no mode or transform has a
+// say.
 bool unobserved(std::initializer_list<at::Tensor> operands) {
   c10::DispatchKeySet keys;
   for (const at::Tensor& operand : operands) {
@@ -82,8 +83,8 @@ at::Tensor sum_defined(const at::Tensor& a, const at::Tensor& b) {
   return b.defined() ? a.add(b) : a;
 }
 
-// F(x, dw) + F(dx, w) + db: the derivative of F(x, w) + b along (dx, dw, db), any of which may be undefined. So is the result if
-// both products are.
+// F(x, dw) + F(dx, w) + db: the derivative of F(x, w) + b along (dx, dw, db), any of which may be undefined. So is the
+// result if both products are.
 at::Tensor forward_along(
     const at::Tensor& x,
     const at::Tensor& w,

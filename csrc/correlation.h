@@ -36,12 +36,14 @@ struct Correlation {
   bool folds() const { return fold_left + fold_right > 0; }
   // How many positions from either end of the result may be folded to.
   int64_t fold_reach() const;
-  // The same with those outside as part of the result: fold_right after it, and lead() before it, so that phases stay what they are.
+  // The same with those outside as part of the result: fold_right after it, and lead() before it, so that phases stay
+  // what they are.
   int64_t lead() const { return (fold_left + phases - 1) / phases * phases; }
   Correlation with_outside() const;
 
-  // grad_input of several rows with the taps alone that meet grad_y at some position; all of the others. (In forward, weights that are not
-  // finite count where they meet zeros; one row adds its taps in an order that depends on their number.)
+  // grad_input of several rows with the taps alone that meet grad_y at some position; all of the others. (In forward,
+  // weights that are not finite count where they meet zeros; one row adds its taps in an order that depends on their
+  // number.)
   Correlation with_met_taps() const;
 
   constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }

@@ -90,7 +90,8 @@ Gradients call_backward(
     const SymOptions& options,
     Mask mask);
 
-// F(x1, w1) + F(x2, w2) + bias in one pass over both, of plain tensors on a CPU (cpu/cpu_ops.cpp). Undefined where two passes are better.
+// F(x1, w1) + F(x2, w2) + bias in one pass over both, of plain tensors on a CPU (cpu/cpu_ops.cpp). Undefined where two
+// passes are better.
 at::Tensor cpu_forward_of_two(
     const at::Tensor& x1,
     const at::Tensor& w1,

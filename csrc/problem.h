@@ -55,8 +55,8 @@ Int output_length(
   return (l_in + pad_left + pad_right - dilation * (kernel_size - 1) - 1) / stride + 1;
 }
 
-// The same with the taps alone that meet the input at some position, or one of the others; zeros stand around it. The first of them is
-// tap (p.pad_left - pad_left) / dilation of p.
+// The same with the taps alone that meet the input at some position, or one of the others; zeros stand around it. The
+// first of them is tap (p.pad_left - pad_left) / dilation of p.
 Conv1dProblem with_met_taps(const Conv1dProblem& p);
 
 // "n4_ci16_co32_l100_k3_s2_p1_d1_g1": the test id, the benchmark argument and the bug report. Unequal padding

@@ -78,8 +78,8 @@ void run_correlation(
   });
 }
 
-// Rows of some taps, from the first of them on, become rows of all taps, the others zero: in place, a few rows at a time, the last
-// ones first.
+// Rows of some taps, from the first of them on, become rows of all taps, the others zero: in place, a few rows at a
+// time, the last ones first.
 template <class E>
 void spread_taps(E* w, int64_t rows, int64_t some, int64_t first, int64_t taps) {
   constexpr int64_t kRows = 64;

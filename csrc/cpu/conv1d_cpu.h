@@ -14,15 +14,16 @@
 
 namespace torch_conv1d::cpu {
 
-// direct: sums of products and nothing else. automatic: also what needs fewer multiplications (Toom-Cook, fft), where it is faster.
+// direct: sums of products and nothing else. automatic: also what needs fewer multiplications (Toom-Cook, fft), where
+// it is faster.
 enum class Algorithm { automatic, direct };
 
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.
 void forward(
     const Conv1dProblem& p, DType dtype, Algorithm algorithm, View x, const void* w, const void* bias, MutableView y);
 
-// y = forward(x1, w1) + forward(x2, w2) + bias in one pass, of layers with one channel and one row a group. False, with nothing done,
-// where two passes are better, and where the strides of x1 and x2 differ.
+// y = forward(x1, w1) + forward(x2, w2) + bias in one pass, of layers with one channel and one row a group. False, with
+// nothing done, where two passes are better, and where the strides of x1 and x2 differ.
 bool forward_of_two(
     const Conv1dProblem& p,
     DType dtype,
@@ -52,8 +53,9 @@ std::string active_instruction_set();
 // the automatic one. Throws std::invalid_argument for a name that is not supported.
 void set_instruction_set(const std::string& name);
 
-// Multiply-adds in registers, `steps` in every chain of every thread: the FMA peak of the active instruction set, to whoever takes
-// the time. Returns the number of operations, two a multiply-add and lane. The reference loops have the peak of the slowest set.
+// Multiply-adds in registers, `steps` in every chain of every thread: the FMA peak of the active instruction set, to
+// whoever takes the time. Returns the number of operations, two a multiply-add and lane. The reference loops have the
+// peak of the slowest set.
 int64_t run_multiply_adds(int64_t steps, DType dtype);
 
 // What would run and why, one "name: value" a line, without running it.

@@ -52,8 +52,8 @@ inline float to_sum(Float16 value) {
 
 inline void from_sum(float sum, float& out) { out = sum; }
 inline void from_sum(double sum, double& out) { out = sum; }
-// A sum of bfloat16 that is NaN has the payload of one of them or that of the processor, whose lower half is zero: to round it is to
-// leave its upper half as it is.
+// A sum of bfloat16 that is NaN has the payload of one of them or that of the processor, whose lower half is zero: to
+// round it is to leave its upper half as it is.
 inline void from_sum(float sum, BFloat16& out) {
   const uint32_t bits = float_to_bits(sum);
   out.bits = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);

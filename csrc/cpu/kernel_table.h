@@ -23,9 +23,9 @@ constexpr int64_t kFetchedChannels = 16;
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
 //                          w[(c * taps + t) * rows + r] * x[c * x_row + offset[t] + i]
-// where packed weights of a tap may be followed by w_gap elements, those of a channel by w_skip; or, for weights that are not packed,
-// w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost, whatever the tile.
-// Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
+// where packed weights of a tap may be followed by w_gap elements, those of a channel by w_skip; or, for weights that
+// are not packed, w[r * w_row + c * w_channel + t] * ... . One chain of fused multiply-adds per output, c outermost,
+// whatever the tile. Elements of out are of the type out_type: T, or narrow ones, to which a sum is rounded.
 // Chains that go on start at what `out` holds instead: the channels of a sum may come in several calls.
 template <class T>
 struct CorrelateArgs {
@@ -44,8 +44,9 @@ struct CorrelateArgs {
   bool to_memory = false;    // of one row: what tiles write later is fetched
   bool goes_on = false;
   int64_t w_gap = 0, w_skip = 0;
-  // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i < next_steps, by
-  // every `every`-th channel c from s % every on, the cache line at next + c * next_row + s / every * 64, in bytes.
+  // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i <
+  // next_steps, by every `every`-th channel c from s % every on, the cache line at next + c * next_row + s / every *
+  // 64, in bytes.
   const char* next = nullptr;
   int64_t next_row = 0, next_step = 0, next_steps = 0;
   int next_shift = 0;
@@ -73,8 +74,8 @@ struct InnermostArgs {
 // for r < thin_rows, p < positions:
 //   out[p * out_row + r] = init[r] + sum over c < channels, t < taps of
 //                          w[r * w_row + c * w_channel + t] * x[(c * taps + t) * positions + p]
-// in the same chains. With fewer taps than 16 bytes hold, there are two channels at least, and what follows a row of the first
-// is read.
+// in the same chains. With fewer taps than 16 bytes hold, there are two channels at least, and what follows a row of
+// the first is read.
 template <class T>
 struct ThinArgs {
   const T* w;
@@ -109,8 +110,8 @@ constexpr int kFirShared = 4;
 
 // for i < positions, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
 //   out[i * out_row + j] = init[j] + sum over t < taps of w[w_offset[t] + j] * x(i, t)[j]
-// One chain of fused multiply-adds per output, in ascending order of t. `from_memory`: what is further along the rows of the last tap
-// and of the result is fetched.
+// One chain of fused multiply-adds per output, in ascending order of t. `from_memory`: what is further along the rows
+// of the last tap and of the result is fetched.
 template <class T>
 struct ChannelsArgs {
   const T* const* source;
@@ -163,8 +164,8 @@ struct ChannelSumsArgs {
 // for r < rows, j < vectors * lanes:
 //   sum[r * sum_row + j] += sum over m < runs, i < length of
 //                           x[m * x_run + offset[r] + i] * g[((m * length) + i) * vectors * lanes + j]
-// The sum over (m, i) is one chain that starts at zero. In place: x[... + i * x_step] * g[((m * length) + i) * g_step + j], and the chain
-// goes on from what `sum` holds.
+// The sum over (m, i) is one chain that starts at zero. In place: x[... + i * x_step] * g[((m * length) + i) * g_step +
+// j], and the chain goes on from what `sum` holds.
 constexpr int64_t kOuterFetches = 8;
 
 template <class T>
@@ -177,9 +178,9 @@ struct OuterArgs {
   T* sum;
   int64_t sum_row;
   int64_t x_step = 1, g_step = 0;  // in place
-  // Meanwhile, what is read later is fetched into the L2 cache, in every kOuterFetches positions next_each cache lines: those of next_rows
-  // rows, line by line, from number next_first on, next_count of them; f is at next + f % next_rows * next_row + f / next_rows * 64,
-  // in bytes.
+  // Meanwhile, what is read later is fetched into the L2 cache, in every kOuterFetches positions next_each cache lines:
+  // those of next_rows rows, line by line, from number next_first on, next_count of them; f is at next + f % next_rows
+  // * next_row + f / next_rows * 64, in bytes.
   const char* next = nullptr;
   int64_t next_row = 0, next_rows = 1, next_first = 0, next_count = 0, next_each = 0;
 };
@@ -234,7 +235,8 @@ enum class DirectTile {
   doubled,  // and two outputs for each
 };
 
-// One row a group, elements of tensors, as in CorrelateArgs; every chain has up to kFirShift taps. A unit is kNarrowness vectors.
+// One row a group, elements of tensors, as in CorrelateArgs; every chain has up to kFirShift taps. A unit is
+// kNarrowness vectors.
 //
 // for i < tiles * units * kNarrowness * lanes:
 //   pairs     out[i] = init + sum over c < channels, t < taps of w[c * taps + t] * x[c * x_row + offset[t] + i], rounded once
@@ -300,7 +302,8 @@ struct PlacesArgs {
   int64_t tiles, dilation;
 };
 
-// Complex numbers as pairs (real, imaginary), for i < count: out[i] = init[i] + a[i] * conj(b[i]). Operands may be the result.
+// Complex numbers as pairs (real, imaginary), for i < count: out[i] = init[i] + a[i] * conj(b[i]). Operands may be the
+// result.
 template <class T>
 struct SpectraArgs {
   T* out;
@@ -331,8 +334,9 @@ struct ColumnsArgs {
   int64_t rows, length;
 };
 
-// Runs kMultiplyAddChains independent chains of `steps` multiply-adds, each on a vector, and returns a number that depends on all of
-// them. An FMA that takes up to 5 cycles and starts up to twice a cycle needs 10 chains; 12 and the two constants are in registers everywhere.
+// Runs kMultiplyAddChains independent chains of `steps` multiply-adds, each on a vector, and returns a number that
+// depends on all of them. An FMA that takes up to 5 cycles and starts up to twice a cycle needs 10 chains; 12 and the
+// two constants are in registers everywhere.
 constexpr int kMultiplyAddChains = 12;
 
 template <class T>
@@ -399,8 +403,8 @@ struct ArithmeticKernels {
   int64_t row_sums_rows;
   RowSums row_sums[kMaxRows + 1];
 
-  // For i < count, rounded up to whole vectors: sums[i] = the sum of the partial sums sums[i * kDotLanes] and following, as a balanced
-  // tree, lane i and lane i + half first.
+  // For i < count, rounded up to whole vectors: sums[i] = the sum of the partial sums sums[i * kDotLanes] and
+  // following, as a balanced tree, lane i and lane i + half first.
   void (*lane_sums)(T* sums, int64_t count);
 
   Columns columns;
@@ -432,11 +436,12 @@ struct DirectKernels {
   void (*row_sum)(const DirectDotArgs<E>&);  // of narrow types
 };
 
-// Pairs: two bfloat16 in the place of a float, the first in the lower half. Where a kernel multiplies pairs, a product is
-// sum + first * first + second * second, the second added first, as two fused multiply-adds that take and leave zeros for subnormal numbers.
+// Pairs: two bfloat16 in the place of a float, the first in the lower half. Where a kernel multiplies pairs, a product
+// is sum + first * first + second * second, the second added first, as two fused multiply-adds that take and leave
+// zeros for subnormal numbers.
 //
-// for r < rows, i < count: pairs[r * pair_row + i] = (first[r * row + i], second[r * row + i]), of floats that are bfloat16. Pairs may
-// replace what they are made from, or anything before it.
+// for r < rows, i < count: pairs[r * pair_row + i] = (first[r * row + i], second[r * row + i]), of floats that are
+// bfloat16. Pairs may replace what they are made from, or anything before it.
 struct JoinArgs {
   float* pairs;
   int64_t pair_row;
@@ -449,8 +454,9 @@ struct JoinArgs {
 struct PairKernels {
   using Float = ArithmeticKernels<float>;
   void (*join)(const JoinArgs&);
-  // As those of floats, correlate from two rows on, with a pair of channels in the place of one, or of positions in outer. Where these are
-  // neighbours (x of innermost and outer), every element is the first of a pair with the next one, and every second pair is read.
+  // As those of floats, correlate from two rows on, with a pair of channels in the place of one, or of positions in
+  // outer. Where these are neighbours (x of innermost and outer), every element is the first of a pair with the next
+  // one, and every second pair is read.
   Float::Correlate correlate[Float::kMaxRows + 1][Float::kMaxVectors + 1];
   Float::Innermost innermost[Float::kMaxRows + 1][Float::kMaxVectors + 1];
   Float::Outer outer[Float::kMaxRows + 1][Float::kMaxVectors + 1];

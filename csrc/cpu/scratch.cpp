@@ -9,8 +9,8 @@ namespace torch_conv1d::cpu {
 namespace {
 
 constexpr size_t kAlignment = 64;
-// Addresses of a thread's stack: pages of it that no call has used are no memory. What a call may take stays with the thread, what
-// another had beyond that is given back when it ends.
+// Addresses of a thread's stack: pages of it that no call has used are no memory. What a call may take stays with the
+// thread, what another had beyond that is given back when it ends.
 constexpr size_t kStackBytes = size_t(16) << 20, kKeptBytes = size_t(4) << 20;
 
 struct Stack {

@@ -1,5 +1,5 @@
-// Working memory of a call: uninitialised, aligned to a cache line, on a stack that each thread keeps. What is taken last is given
-// back first, so the stack never holds more than the call that needed most, whatever lengths it has seen.
+// Working memory of a call: uninitialised, aligned to a cache line, on a stack that each thread keeps. What is taken
+// last is given back first, so the stack never holds more than the call that needed most, whatever lengths it has seen.
 #pragma once
 
 #include <cstddef>

@@ -23,7 +23,8 @@ Depthwise depthwise_grad_input(const Conv1dProblem& p, View grad_y, MutableView 
   return {p.n, p.c_in, int(p.kernel_size), true, grad_y, p.l_out, PaddingMode::zeros, first, grad_x, p.l_in};
 }
 
-// The positions of x that a padding mode repeats. Every fast grad_input takes the padding as zeros; these are written again.
+// The positions of x that a padding mode repeats. Every fast grad_input takes the padding as zeros; these are written
+// again.
 Edges repeated_positions(const Conv1dProblem& p) {
   Edges edges{0, 0};
   switch (p.padding_mode) {

@@ -1,5 +1,5 @@
-// The CUDA side of the project, as the rest of it sees it: the three derivatives of cpu/conv1d_cpu.h on pointers to device
-// memory. Nothing here knows torch.
+// The CUDA side of the project, as the rest of it sees it: the three derivatives of cpu/conv1d_cpu.h on pointers to
+// device memory. Nothing here knows torch.
 //
 // The caller asks plan.h for a plan, runs torch's own operator where the plan says so, and otherwise hands over
 // plan.workspace_bytes of device memory (null for 0) and a stream. Every call only launches: no allocation, no
@@ -18,8 +18,8 @@ namespace torch_conv1d::cuda {
 
 using Stream = CUstream_st*;
 
-// The architecture, 90 for sm_90, of the code that the current device runs: where a build has none for it but PTX of an older one, that one,
-// which may lack instructions that the device has. 0 if there is no code for it.
+// The architecture, 90 for sm_90, of the code that the current device runs: where a build has none for it but PTX of an
+// older one, that one, which may lack instructions that the device has. 0 if there is no code for it.
 int64_t compiled_architecture();
 
 // y[n, co, lo] = bias[co] + sum over ci, k of w[co, ci, k] * x[n, ci, li].  w is contiguous; bias may be null.

@@ -27,7 +27,8 @@ SymOptions symbolic(const Options& o) {
   return {o.stride, o.pad_left, o.pad_right, o.dilation, o.groups, o.padding_mode, o.channels_last};
 }
 
-// torch.backends.cudnn.conv.fp32_precision and the older allow_tf32. The operator's name is a string in torch 2.9, later an enumerator.
+// torch.backends.cudnn.conv.fp32_precision and the older allow_tf32. The operator's name is a string in torch 2.9,
+// later an enumerator.
 [[maybe_unused]] bool allows_tf32(bool (at::Context::*allows)(const std::string&) const) {
   return (at::globalContext().*allows)("conv");
 }

@@ -22,8 +22,8 @@ void launch_reference_grad_weight(
 //
 //     out[n, c, q] = bias[c] + sum over k of w[c, k] * source[n, c, q + first + k]
 //
-// forward has source = x; grad_input has source = grad_y and reversed taps: with k' = K - 1 - k the identity of problem.h
-// gives lo = li + pad_left - (K - 1) + k'.
+// forward has source = x; grad_input has source = grad_y and reversed taps: with k' = K - 1 - k the identity of
+// problem.h gives lo = li + pad_left - (K - 1) + k'.
 constexpr int64_t kDepthwiseTaps = 8;
 constexpr int64_t kDepthwiseThreads = 128;  // of a block
 struct Depthwise {
@@ -56,8 +56,8 @@ void launch_depthwise_channels(
 //     grad_x[n, c, v] = sum over k of w[c, k] * grad_y[n, c, v + pad_left - k]
 //     grad_w[c, k] = sum over n, v of x[n, c, v] * grad_y[n, c, v + pad_left - k]
 //
-// which share a window of grad_y; grad_b sums grad_y at one tap. Where no tap meets every grad_y within the row, v walks over
-// the padded row. The sums of weights are left in `partial`, for launch_add_parts.
+// which share a window of grad_y; grad_b sums grad_y at one tap. Where no tap meets every grad_y within the row, v
+// walks over the padded row. The sums of weights are left in `partial`, for launch_add_parts.
 struct DepthwiseBackward {
   int64_t n, channels;
   int kernel_size;
@@ -77,13 +77,13 @@ void launch_depthwise_channels_backward(
 
 // forward and grad_input of any layer: the operation of correlation.h, without its folds.
 //
-// A result of one row a group gives a tile no second row to share the loads of the source with. If its taps are one position apart, it
-// slides: `slide` neighbouring positions of the result become the rows,
+// A result of one row a group gives a tile no second row to share the loads of the source with. If its taps are one
+// position apart, it slides: `slide` neighbouring positions of the result become the rows,
 //
 //     out[q * slide + j] = init + sum over c, taps t of w[c, t - j] * source[c, q * slide + offset(t)]
 //
-// the same sums in the same order; row j leaves out the taps where t - j is none of the kernel. Where offsets go down, so do the rows:
-// row j is position q * slide + slide - 1 - j, and offset(t) = offset(0) + slide - 1 - t.
+// the same sums in the same order; row j leaves out the taps where t - j is none of the kernel. Where offsets go down,
+// so do the rows: row j is position q * slide + slide - 1 - j, and offset(t) = offset(0) + slide - 1 - t.
 constexpr int64_t kCorrelateThreads = 128;
 struct Correlate {
   Correlation correlation;
@@ -91,7 +91,8 @@ struct Correlate {
   MutableView out;
   // Taps of one phase are tap_step apart, which moves the source by offset_step.
   int64_t tap_step = 1, offset_step = 1;
-  // What is in shared memory at a time: blocks of channels and taps; columns of a plane of the tile; numbers of one group.
+  // What is in shared memory at a time: blocks of channels and taps; columns of a plane of the tile; numbers of one
+  // group.
   int channel_block = 0, tap_block = 0;
   int64_t columns = 0, shared_of_group = 0;
 };
@@ -103,8 +104,8 @@ Correlate correlate_arguments(const Correlation& c, const Plan& plan, View sourc
 void launch_correlate(
     const Plan& plan, const Correlate& a, DType dtype, const void* w, const void* bias, Stream stream);
 
-// The same on tensor cores, in bfloat16, float16, and in float32 by rounding to TF32 first. `workspace` receives the weights, as the multiply-adds of
-// kernels/mma.cuh take them.
+// The same on tensor cores, in bfloat16, float16, and in float32 by rounding to TF32 first. `workspace` receives the
+// weights, as the multiply-adds of kernels/mma.cuh take them.
 constexpr int64_t kCorrelateMmaThreads = 128, kWarpPositions = 32;
 // The inner dimension comes in blocks of 8 words of `of_word` channels.
 constexpr int64_t word_blocks(int64_t channels, int64_t of_word) { return ceil_div(channels, 8 * of_word); }
@@ -154,7 +155,8 @@ OuterMma outer_mma_arguments(const Conv1dProblem& p, const Plan& plan, DType dty
 void launch_outer_mma(
     const Plan& plan, const OuterMma& a, DType dtype, View grad_y, View x, void* partial, Stream stream);
 
-// partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; the latter may be null.
+// partial[part][co][weight], where the last weight of each output channel is its bias -> grad_w, grad_b; the latter may
+// be null.
 void launch_add_parts(
     const Conv1dProblem& p, DType dtype, int64_t parts, const void* partial, void* grad_w, void* grad_b, Stream stream);
 

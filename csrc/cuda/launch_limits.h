@@ -9,13 +9,14 @@ namespace torch_conv1d::cuda {
 
 // Limits of a grid in its second and third dimension, and in its first. Kernels loop over what is beyond.
 constexpr int64_t kMostBlocks = 65535, kMostFirstBlocks = (int64_t(1) << 31) - 1;
-// Shared memory that a block plans with: nine such blocks fit on a multiprocessor of 228 KiB. Where that is too little for one tap it may have
-// all that a launch gets without asking.
+// Shared memory that a block plans with: nine such blocks fit on a multiprocessor of 228 KiB. Where that is too little
+// for one tap it may have all that a launch gets without asking.
 constexpr int64_t kStageBytes = 24 << 10, kMostSharedBytes = 48 << 10;
-// A reduction is cut into parts until it has this many blocks, about twice what the largest devices run at a time, and into no more
-// parts of one sum than kMostParts, so that adding them stays cheap.
+// A reduction is cut into parts until it has this many blocks, about twice what the largest devices run at a time, and
+// into no more parts of one sum than kMostParts, so that adding them stays cheap.
 constexpr int64_t kReductionBlocks = 2048, kMostParts = 256;
-// Tensor cores: rows of a product, and the most products of a tile; see the budget of registers in kernels/correlate_mma.cuh.
+// Tensor cores: rows of a product, and the most products of a tile; see the budget of registers in
+// kernels/correlate_mma.cuh.
 constexpr int64_t kProductRows = 16, kMostRowTiles = 4;
 
 inline int64_t element_bytes(DType dtype) { return dtype == DType::float64 ? 8 : dtype == DType::float32 ? 4 : 2; }

@@ -6,11 +6,12 @@
 namespace torch_conv1d::cuda {
 namespace {
 
-// Layers of one group with more channels than this on both sides are left to cuDNN and cuBLAS, which use tensor cores. So are grouped layers of
-// more than kMostGrouped channels a group: up to there one tile has all rows of a group, so that its source is read once.
+// Layers of one group with more channels than this on both sides are left to cuDNN and cuBLAS, which use tensor cores.
+// So are grouped layers of more than kMostGrouped channels a group: up to there one tile has all rows of a group, so
+// that its source is read once.
 constexpr int64_t kNarrow = 8, kMostGrouped = 64;
-// A product of each sample has at least this many positions; shorter rows are torch's convolution, which takes all samples together. All
-// products together have no more than torch lets cuBLAS count.
+// A product of each sample has at least this many positions; shorter rows are torch's convolution, which takes all
+// samples together. All products together have no more than torch lets cuBLAS count.
 constexpr int64_t kProductPositions = 64, kMostProductPositions = std::numeric_limits<int32_t>::max();
 // The first architecture with the products that correlate_mma takes.
 constexpr int64_t kTensorCores = 80;
@@ -24,8 +25,8 @@ constexpr Plan kAten{Algorithm::aten, "more than 8 channels a group on both side
 constexpr Plan kMatmul{
     Algorithm::matmul, "one position at a time: the product of a matrix of weights, without a layout in between"};
 
-// Whether forward and grad_input are products of matrices that torch computes as it would convolve: the permission for TF32 is the same, and in
-// deterministic mode torch refuses products for which cuBLAS has not been configured.
+// Whether forward and grad_input are products of matrices that torch computes as it would convolve: the permission for
+// TF32 is the same, and in deterministic mode torch refuses products for which cuBLAS has not been configured.
 bool is_product(
     const Conv1dProblem& p, DType dtype, View source, int64_t length, bool channels_last, const Device& device) {
   const bool pointwise = p.kernel_size == 1 && p.stride == 1 && p.pad_left + p.pad_right == 0 && p.groups == 1;

@@ -1,5 +1,5 @@
-// Which kernel runs, over which grid, and why: a pure function of the problem, the layout of the operands and the number
-// of multiprocessors. It needs neither CUDA nor a device, so it is compiled, explained and tested everywhere.
+// Which kernel runs, over which grid, and why: a pure function of the problem, the layout of the operands and the
+// number of multiprocessors. It needs neither CUDA nor a device, so it is compiled, explained and tested everywhere.
 #pragma once
 
 #include <cstdint>
@@ -67,7 +67,8 @@ inline bool is_own(const Plan& plan) {
 // `channels_last` is the layout of the result, which is contiguous in it; see Conv1dOptions::channels_last.
 Plan plan_forward(const Conv1dProblem& p, DType dtype, View x, bool channels_last, const Device& device);
 Plan plan_grad_input(const Conv1dProblem& p, DType dtype, View grad_y, bool channels_last, const Device& device);
-// Sums depend on the parts of a reduction, so those of these plans follow from the problem and the layout alone, not from the device.
+// Sums depend on the parts of a reduction, so those of these plans follow from the problem and the layout alone, not
+// from the device.
 Plan plan_grad_weight(const Conv1dProblem& p, DType dtype, View grad_y, View x, const Device& device);
 // All three gradients in one pass over grad_y and x, where there is a kernel for it.
 std::optional<Plan> plan_backward(const Conv1dProblem& p, DType dtype, View grad_y, View x, bool channels_last);

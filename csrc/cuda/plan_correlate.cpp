@@ -63,7 +63,8 @@ Plan plan_correlate(const Correlation& c, DType dtype) {
     plan.positions = threads.x * positions;
     return correlate_arguments(c, plan, {}, {}).shared_of_group * threads.z * sum_bytes(dtype);
   };
-  // A block of taps is all of them where that fits: the order of a sum is channels, then taps, so only then a stage may have several channels.
+  // A block of taps is all of them where that fits: the order of a sum is channels, then taps, so only then a stage may
+  // have several channels.
   const int64_t all_taps = ceil_div(c.taps, tap_step_of(c)) + plan.slide - 1;
   int64_t taps = all_taps;
   while (taps > 1 && bytes(1, taps) > kStageBytes) taps = ceil_div(taps, 2);

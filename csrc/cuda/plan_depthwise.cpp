@@ -16,21 +16,23 @@ bool is_short_depthwise(const Conv1dProblem& p) {
          p.dilation == 1;
 }
 
-// Which of the two depthwise kernels can read `source` and write the result: its innermost dimension is that of the result.
+// Which of the two depthwise kernels can read `source` and write the result: its innermost dimension is that of the
+// result.
 bool reads(const Conv1dProblem& p, View source, int64_t length, bool channels_last) {
   if (channels_last) return (source.stride_c == 1 || p.c_in == 1) && ceil_div(p.c_in, 32) <= kMostBlocks;
   return source.stride_l == 1 || length == 1;
 }
 
-// Threads of a block along a row of `length` positions, 16 bytes each; a power of two, since sums are trees over it. The other threads
-// of the block take other channels.
+// Threads of a block along a row of `length` positions, 16 bytes each; a power of two, since sums are trees over it.
+// The other threads of the block take other channels.
 int64_t threads_of_row(int64_t length, int64_t vector) {
   return std::bit_floor(uint64_t(std::clamp<int64_t>(ceil_div(length, vector), 1, kDepthwiseThreads)));
 }
 // Positions that may stand before a row in its first block of 16 bytes: rows follow each other without a gap.
 int64_t most_lead(int64_t length, int64_t vector) { return length % vector == 0 ? 0 : vector - 1; }
 
-// Channels that a thread of depthwise_channels owns: neighbours of every position are loaded together if all of them are aligned.
+// Channels that a thread of depthwise_channels owns: neighbours of every position are loaded together if all of them
+// are aligned.
 int64_t owned_channels(const Conv1dProblem& p, DType dtype, std::initializer_list<View> operands) {
   const int64_t taps = p.kernel_size <= 4 ? 4 : 8, size = element_bytes(dtype);
   const int64_t owned = std::min(kLoadBytes / size, 32 / taps);

@@ -16,7 +16,8 @@ Outer outer_arguments(const Conv1dProblem& p, const Plan& plan) {
 Plan plan_outer(const Conv1dProblem& p, DType dtype) {
   Plan plan{Algorithm::outer, "few channels a group: tiles of weights, summed over positions in shared memory"};
   plan.rows = rows_of_thread(p.c_out_per_group());
-  // A thread for each weight of a tile and one for the bias; the tile has all taps of some channels, or some taps of one.
+  // A thread for each weight of a tile and one for the bias; the tile has all taps of some channels, or some taps of
+  // one.
   plan.taps = std::min(p.kernel_size, kOuterThreads - 1);
   plan.channels =
       plan.taps == p.kernel_size

@@ -37,8 +37,8 @@ struct Fiber {
 };
 struct Warp {
   int threads, waiting;
-  // In turn: a lane that is ahead writes for the next exchange while others read for this one, but not two ahead, because
-  // every exchange waits for the warp once.
+  // In turn: a lane that is ahead writes for the next exchange while others read for this one, but not two ahead,
+  // because every exchange waits for the warp once.
   alignas(kSlot) unsigned char slots[2][kWarp * kSlot];
 };
 

@@ -1,5 +1,5 @@
-// Runs the CUDA kernels on the CPU and compares them with plain loops: what the plans choose and the reference, every type, several
-// layouts.
+// Runs the CUDA kernels on the CPU and compares them with plain loops: what the plans choose and the reference, every
+// type, several layouts.
 //
 //     cuda_test [--plant no_barriers|short_shared_memory|wrong_tail] [--only kernel] [problem...]
 //
@@ -114,7 +114,8 @@ void run_case(const Case& c, int type, int layout, bool channels_last, Others ot
   }
 }
 
-// A sum does not depend on what else is computed: the beginning of the second of two samples, with it and alone, to the last bit.
+// A sum does not depend on what else is computed: the beginning of the second of two samples, with it and alone, to the
+// last bit.
 void check_order(DType dtype, const std::function<Plan(const Correlation&)>& plan_of) {
   const Conv1dProblem whole = parse_problem("n2_ci86_co40_l180_k3_s1_p0_d2_g2");
   const Conv1dProblem part = parse_problem("n1_ci86_co40_l70_k3_s1_p0_d2_g2");

@@ -1,5 +1,5 @@
-// The multiply-add of one warp against a plain product of matrices, with operands laid out element by element as the PTX ISA says: matrix fragments
-// for mma.m16n8k16 with floating point type and for mma.m16n8k8 with .tf32.
+// The multiply-add of one warp against a plain product of matrices, with operands laid out element by element as the
+// PTX ISA says: matrix fragments for mma.m16n8k16 with floating point type and for mma.m16n8k8 with .tf32.
 #include "mma_test.h"
 
 #include <array>

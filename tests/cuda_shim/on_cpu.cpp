@@ -1,5 +1,6 @@
-// The operators of csrc/cuda for CPU tensors, on the kernels that run here: a library that takes the place of the CPU's operators when it is
-// loaded. So the tests of the operators test what cuda_ops.cpp checks, plans, allocates and leaves to ATen.
+// The operators of csrc/cuda for CPU tensors, on the kernels that run here: a library that takes the place of the CPU's
+// operators when it is loaded. So the tests of the operators test what cuda_ops.cpp checks, plans, allocates and leaves
+// to ATen.
 #include <ATen/Context.h>
 #include <ATen/ops/baddbmm.h>
 #include <ATen/ops/bmm.h>

@@ -1,4 +1,5 @@
-// The transforms that csrc/cpu takes from torch, as the definition has them: in double, into memory of exactly their size.
+// The transforms that csrc/cpu takes from torch, as the definition has them: in double, into memory of exactly their
+// size.
 #include "../../csrc/cpu/fft/real_fft.h"
 
 #include <cmath>

@@ -1,7 +1,7 @@
 // Tensors in hostile memory: what a kernel reads or writes beyond its elements is found.
 //
-// A block holds the elements of a tensor and not a byte more, so AddressSanitizer sees a read past either end. All bytes
-// that are no element are poison, and so are the elements of a result before a kernel writes them: read as a
+// A block holds the elements of a tensor and not a byte more, so AddressSanitizer sees a read past either end. All
+// bytes that are no element are poison, and so are the elements of a result before a kernel writes them: read as a
 // number, poison is NaN in every type.
 #pragma once
 

@@ -19,8 +19,8 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Positions of which all channels are computed before the next where rows are read in place: memory is read and written in runs of
-// whole rows. Copied rows stay in caches.
+// Positions of which all channels are computed before the next where rows are read in place: memory is read and written
+// in runs of whole rows. Copied rows stay in caches.
 constexpr int64_t kRun = 12;
 
 template <class E>
@@ -115,7 +115,8 @@ class ChannelsCall {
             {out + i * out_.stride_l, out_.stride_c, c_.rows * out_.stride_c, result.data() + i * channels,
              length * channels, 1, c_.rows, channels});
     } else {
-      // Transposed a line of channels at a time, all positions of each: rows of the result are written as so many streams.
+      // Transposed a line of channels at a time, all positions of each: rows of the result are written as so many
+      // streams.
       const int64_t piece = out_.stride_c == 1 ? channels : kLine;
       for (int64_t channel = 0; channel < channels; channel += piece)
         copy_.out(
@@ -243,7 +244,8 @@ class ChannelsCall {
     return phases;
   }
 
-  // The taps of a phase in the order in which the fir tile adds them, or that of several rows, so that layouts share their bits.
+  // The taps of a phase in the order in which the fir tile adds them, or that of several rows, so that layouts share
+  // their bits.
   std::vector<int64_t> taps_in_order(int64_t phase) const {
     std::vector<int64_t> taps, ordered;
     for (int64_t k = 0; k < c_.taps; ++k)

@@ -79,15 +79,16 @@ struct CorrelateCall {
   const CorrelationPlan plan;
   const int64_t width;  // samples side by side in a panel
   const bool together;  // whether there are several
-  // What is written: position p of it is lead + p of c. Of samples side by side that is all of c, which is folded when they are scattered.
+  // What is written: position p of it is lead + p of c. Of samples side by side that is all of c, which is folded when
+  // they are scattered.
   const int64_t lead, out_length;
   const FoldedEnds<E> folded;
   const bool direct_tiles;  // tiles read and write the elements of tensors
   // They write sums to rows of the result; or of what is scattered, where samples are together.
   const bool in_place;
   const std::vector<int64_t> joined;
-  // The weights: where the caller has them (with one row a group and all taps in one phase, that is the packed order), or packed;
-  // and for direct tiles in the type of the sums.
+  // The weights: where the caller has them (with one row a group and all taps in one phase, that is the packed order),
+  // or packed; and for direct tiles in the type of the sums.
   const bool stored;
   const E* const stored_weights;
   PackedWeights<E> packed;

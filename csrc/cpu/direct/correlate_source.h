@@ -1,5 +1,5 @@
-// What an item of correlate.cpp reads: panels of the source, the source itself away from its ends, and ahead of time what the next
-// item reads.
+// What an item of correlate.cpp reads: panels of the source, the source itself away from its ends, and ahead of time
+// what the next item reads.
 #pragma once
 
 #include "../packing/samples.h"
@@ -57,8 +57,8 @@ class CorrelateSource {
   // From one channel of a group to the next.
   int64_t row_in_place() const { return call_.source.tensors > 1 ? call_.source.to_next : call_.source.stride_c; }
 
-  // What the block after this one reads of its sample n, from the first channel of its first group on: so many cache lines of each
-  // channel, `row` bytes apart.
+  // What the block after this one reads of its sample n, from the first channel of its first group on: so many cache
+  // lines of each channel, `row` bytes apart.
   struct Ahead {
     const char* first = nullptr;
     int64_t row = 0, lines = 0;

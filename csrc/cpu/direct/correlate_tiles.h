@@ -21,8 +21,8 @@ class CorrelateTiles {
   CorrelateTiles(const CorrelateCall<E>& call, const CorrelateBlock<E>& block, const CorrelateSource<E>& source)
       : call_(call), b_(block), source_(source), unit_step_(call.together ? 0 : call.c.unit_step()) {}
 
-  // Rows of tiles [first, last) at one phase (and those joined with it, phase_row apart): positions of samples [n, n_end), in rows of
-  // `out` with room for `room`.
+  // Rows of tiles [first, last) at one phase (and those joined with it, phase_row apart): positions of samples [n,
+  // n_end), in rows of `out` with room for `room`.
   template <class O>
   void compute(
       int64_t first,
@@ -95,7 +95,8 @@ class CorrelateTiles {
   }
 
  private:
-  // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles wait for.
+  // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles
+  // wait for.
   static constexpr int64_t kMostSteps = 16;
   // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
   static constexpr int64_t kTileElements = 512;
@@ -118,7 +119,8 @@ class CorrelateTiles {
     const auto& kernels = call_.kernels;
     const bool packed_weights = call_.plan.pack_weights || call_.c.rows == 1;
     const int64_t lanes = kernels.lanes, most = packed_weights ? kernels.correlate_vectors[rows] : 1;
-    // Tiles whose widths differ by one vector, wide ones first: a narrow one would have too few sums to hide the latency of an addition.
+    // Tiles whose widths differ by one vector, wide ones first: a narrow one would have too few sums to hide the
+    // latency of an addition.
     const int64_t all = ceil_div(count, lanes);
     int64_t parts = all <= most ? 1 : ceil_div(all, most), vectors = all <= most ? all : ceil_div(all, parts);
     int64_t wide = all - parts * (vectors - 1);

@@ -1,5 +1,5 @@
-// forward and grad_input of dense layers of few positions: lanes are rows of the result, and each weight is read once, packed in the
-// caches just before its products.
+// forward and grad_input of dense layers of few positions: lanes are rows of the result, and each weight is read once,
+// packed in the caches just before its products.
 //
 //   copy all positions that are read, [sample][position][channel]: padding, layout and dtype end here
 //   for every band of rows, in parallel:
@@ -113,7 +113,8 @@ class FewPositionsCall {
     }
   }
 
-  // What some channels add to the sums of a tile of `rows` rows from `first` on; weights and sums are in rows of a band.
+  // What some channels add to the sums of a tile of `rows` rows from `first` on; weights and sums are in rows of a
+  // band.
   void compute(
       int64_t samples,
       int64_t group,

@@ -8,8 +8,9 @@
 //         of several phases, or where a padding mode folds: sums stay in the L1 cache until the row is interleaved (of two phases, by
 //         the tiles themselves) and folded
 //
-// Tiles of a row are of about the same width, and the last one ends where the row ends: the positions that it has in common with the
-// one before get the same sums twice. So no tile is so narrow that an addition waits for the one before it, and none writes beyond its row.
+// Tiles of a row are of about the same width, and the last one ends where the row ends: the positions that it has in
+// common with the one before get the same sums twice. So no tile is so narrow that an addition waits for the one before
+// it, and none writes beyond its row.
 #include "../drivers.h"
 
 #include <algorithm>
@@ -29,7 +30,8 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// `tiles` neighbours from position `at` of a row on. They read packed span number `span`, or, if that is negative, the source.
+// `tiles` neighbours from position `at` of a row on. They read packed span number `span`, or, if that is negative, the
+// source.
 struct Run {
   int64_t at, vectors, tiles, span;
 };
@@ -161,8 +163,8 @@ class FirRowsCall {
     }
   }
 
-  // Of one row at a time, where there are several phases or some of it is folded: its weights by phase as the tiles read them, the sums of
-  // each phase, and these interleaved.
+  // Of one row at a time, where there are several phases or some of it is folded: its weights by phase as the tiles
+  // read them, the sums of each phase, and these interleaved.
   struct RowSums {
     explicit RowSums(const FirRowsCall& call)
         : weights(call.c_.phases > 1 ? call.c_.w_group : 0),
@@ -249,8 +251,8 @@ class FirRowsCall {
     }
   }
 
-  // Where the weights of a group are, in the order in which tiles read them: by phase, those that are joined next to each other,
-  // [phases][channel][tap][phase].
+  // Where the weights of a group are, in the order in which tiles read them: by phase, those that are joined next to
+  // each other, [phases][channel][tap][phase].
   std::vector<int64_t> weight_order() const {
     std::vector<int64_t> order;
     for (int64_t phase = 0; phase < c_.phases; phase += joined_[size_t(phase)])

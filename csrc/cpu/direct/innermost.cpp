@@ -1,5 +1,5 @@
-// forward and grad_input of dense layers whose channels are innermost on both sides: lanes are rows of the result, so nothing
-// is transposed.
+// forward and grad_input of dense layers whose channels are innermost on both sides: lanes are rows of the result, so
+// nothing is transposed.
 //
 //   pack the weights, of as many row tiles as are held at a time (packed_weights.h)
 //   for every item (sample, groups, positions, row tiles), in parallel:

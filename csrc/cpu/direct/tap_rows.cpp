@@ -3,9 +3,10 @@
 //     z[r, k][p] = sum over channels c of w[r, c, k] * source[c, p]
 //     out[r, q * phases + phase] = init + sum over taps k of this phase of z[r, k][q + offset(k)]
 //
-// Few rows would need a load for each product or two; here the taps share it, whatever stride and dilation, and the source is read
-// once, where it is if it has the type of the sums and meets few of them. z stays in the cache, and is zero where the padding is: nothing
-// is multiplied there. The weights of a tile are neighbours as they are stored, so they are not packed.
+// Few rows would need a load for each product or two; here the taps share it, whatever stride and dilation, and the
+// source is read once, where it is if it has the type of the sums and meets few of them. z stays in the cache, and is
+// zero where the padding is: nothing is multiplied there. The weights of a tile are neighbours as they are stored, so
+// they are not packed.
 //
 //   for every item (samples side by side, some rows of a group, positions), in parallel:
 //     for a few channels at a time:
@@ -207,7 +208,8 @@ class TapRowsCall {
     }
   }
 
-  // At least `count` positions: whole vectors, in tiles of at most `most`, whose widths differ by one vector, wide ones first.
+  // At least `count` positions: whole vectors, in tiles of at most `most`, whose widths differ by one vector, wide ones
+  // first.
   template <class Kernel>
   void compute(const Kernel* kernel, int64_t most, CorrelateArgs<T>& args, int64_t count) const {
     const int64_t lanes = kernels_.lanes, all = ceil_div(count, lanes);

@@ -26,7 +26,8 @@ constexpr int64_t kSumBytes = 16 << 10;
 // Channels whose weights are converted at a time.
 constexpr int64_t kConvertedChannels = 8;
 
-// What tap t of position i meets goes to to[(channel * taps + t) * positions + i], for the channels of all groups. Position i of all is position i % q_total of sample i / q_total.
+// What tap t of position i meets goes to to[(channel * taps + t) * positions + i], for the channels of all groups.
+// Position i of all is position i % q_total of sample i / q_total.
 template <class E>
 void gather(const Correlation& c, View source, SumOf<E>* to) {
   const int64_t positions = c.n * c.q_total();
@@ -75,7 +76,8 @@ void run(
   });
 }
 
-// Position of the result of tap k at position lo of grad_y: lo * phases - first - k * step. One of lo and k is always 0.
+// Position of the result of tap k at position lo of grad_y: lo * phases - first - k * step. One of lo and k is always
+// 0.
 template <class E>
 void run_stored(const Correlation& c, const KernelTable& table, View source, const E* w, MutableView out) {
   using T = SumOf<E>;

@@ -4,7 +4,8 @@
 //     transform the weights of the channels
 //     for a few blocks at a time: pack, transform, multiply, transform back, copy into the result
 //
-// Transforms of an item share calls, because each call plans anew; what a call reads and writes is bounded by kCallBytes.
+// Transforms of an item share calls, because each call plans anew; what a call reads and writes is bounded by
+// kCallBytes.
 #include "fft.h"
 
 #include <algorithm>

@@ -7,9 +7,9 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Costs in multiply-adds of direct sums, which run at about 0.85 of the peak. A transform and its inverse cost kLevel for each
-// position and level of the recursion, the more the less of it stays in caches (twice that at kFarPositions), a quarter more
-// where one level is of three. Packing, products and results cost kPasses a position.
+// Costs in multiply-adds of direct sums, which run at about 0.85 of the peak. A transform and its inverse cost kLevel
+// for each position and level of the recursion, the more the less of it stays in caches (twice that at kFarPositions),
+// a quarter more where one level is of three. Packing, products and results cost kPasses a position.
 constexpr double kLevel = 13, kFarPositions = 49152, kThree = 1.25, kPasses = 60;
 // What a call of one channel costs: torch's operators, and plans of three transforms, a position each.
 constexpr double kCall = 1 << 18, kPlans = 400;

@@ -1,5 +1,5 @@
-// An item of grad_weight whose lanes are the weights of an output channel, j = ci * kernel_size + k: the correlate tile, with the
-// positions in the place of channels, makes rows of the result where they belong.
+// An item of grad_weight whose lanes are the weights of an output channel, j = ci * kernel_size + k: the correlate
+// tile, with the positions in the place of channels, makes rows of the result where they belong.
 //
 //   pack x; pack grad_y as the weights of row tiles
 //   for a few weights of a group at a time: their x as columns, [position][weight], in the L1 cache

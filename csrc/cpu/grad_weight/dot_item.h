@@ -1,8 +1,8 @@
 // An item of grad_weight whose lanes are positions.
 //
-// Weight j = ci * kernel_size + k of an output channel is the product of two rows: grad_y, and x of channel ci from tap k
-// on. kDotLanes partial sums of each stay apart until the end. The bias is one more weight of `dot`, whose x is a row of ones: no pass of
-// its own.
+// Weight j = ci * kernel_size + k of an output channel is the product of two rows: grad_y, and x of channel ci from tap
+// k on. kDotLanes partial sums of each stay apart until the end. The bias is one more weight of `dot`, whose x is a row
+// of ones: no pass of its own.
 #pragma once
 
 #include <algorithm>
@@ -104,8 +104,8 @@ class DotItem {
         x_group = call_.c.channels * x.stride_c;
       }
     }
-    // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole reaches into the
-    // next row; of the last rows of the item it is copied.
+    // Where grad_y has more rows than x, or meets many taps, it is read where it is. A last vector that is not whole
+    // reaches into the next row; of the last rows of the item it is copied.
     const bool many_groups = b_.groups > 1;
     for (int64_t row = 0; row < all_rows; row += g_rows_, g_source += g_rows_ * g.stride_c) {
       const int64_t rows = std::min(g_rows_, all_rows - row);
@@ -224,8 +224,9 @@ class DotItem {
   }
   T* bias_sum_of(int64_t row) const { return sums_.data() + (bias_at_ + row * bias_row_) * kDotLanes<T>; }
 
-  // Sums of a row of a single channel. The taps that the last block of kDotLanes does not have leave fewer chains to tiles of their own, which
-  // then wait for each other. Of a panel, which has what they read, they are computed with the others, and dropped.
+  // Sums of a row of a single channel. The taps that the last block of kDotLanes does not have leave fewer chains to
+  // tiles of their own, which then wait for each other. Of a panel, which has what they read, they are computed with
+  // the others, and dropped.
   int64_t fir_sums() const {
     if (!weights_) return 0;
     const FirChunk last = fir_chunk(weights_, fir_chunks(weights_) - 1);

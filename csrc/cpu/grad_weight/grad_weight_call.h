@@ -50,8 +50,8 @@ struct GradWeightCall {
         w_parts(one_part ? 0 : plan.reduction.parts * p.c_out * weights),
         b_parts(one_part ? 0 : plan.reduction.parts * p.c_out) {}
 
-  // The sums of a part for `rows` output channels, every co_step-th from co on, and `columns` weights of each from j on, which are
-  // from[r * from_row + i * from_column]: to the result, or kept until all parts are there.
+  // The sums of a part for `rows` output channels, every co_step-th from co on, and `columns` weights of each from j
+  // on, which are from[r * from_row + i * from_column]: to the result, or kept until all parts are there.
   void write_weights(
       int64_t part,
       int64_t co,
@@ -66,7 +66,8 @@ struct GradWeightCall {
     const int64_t at = (part * p.c_out + co) * weights + j;
     copy_sums.in({w_parts.data() + at, co_step * weights, 1, from, from_row, from_column, rows, columns});
   }
-  // The same to the result. Of exchanged operands, row r of a group, channel c and tap k are its channel r, row c and tap taps - 1 - k.
+  // The same to the result. Of exchanged operands, row r of a group, channel c and tap k are its channel r, row c and
+  // tap taps - 1 - k.
   void place_weights(
       int64_t co,
       int64_t j,

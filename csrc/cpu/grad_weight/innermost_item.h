@@ -1,5 +1,6 @@
-// An item of grad_weight that is summed as by `dot`, of grad_y whose channels are innermost: it is the transposed tile of `outer` as
-// it lies. The kDotLanes partial sums of dot, each of every kDotLanes-th position, are made one after another, in the same chains.
+// An item of grad_weight that is summed as by `dot`, of grad_y whose channels are innermost: it is the transposed tile
+// of `outer` as it lies. The kDotLanes partial sums of dot, each of every kDotLanes-th position, are made one after
+// another, in the same chains.
 //
 //   for every panel of positions: pack x, which stays in the L1 cache
 //     for every partial sum, and every tile of output channels, which holds all weights: add the products of its positions

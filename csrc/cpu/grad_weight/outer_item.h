@@ -1,7 +1,7 @@
 // An item of grad_weight whose lanes are output channels.
 //
-// Every weight of an output channel, counted as j = ci * kernel_size + k, meets the same grad_y; its x is the packed row
-// of channel ci from tap k on. The bias is one more weight, whose x is a row of ones.
+// Every weight of an output channel, counted as j = ci * kernel_size + k, meets the same grad_y; its x is the packed
+// row of channel ci from tap k on. The bias is one more weight, whose x is a row of ones.
 //
 //   for every block of positions:
 //     pack x: it stays in the L2 cache
@@ -95,8 +95,8 @@ class OuterItem {
 
   int64_t first_channel() const { return b_.group0 * call_.c.channels + b_.ci0; }
 
-  // The tile of output channels from co on: [sample][position][channel], or [position][sample][channel] where samples stand side by
-  // side.
+  // The tile of output channels from co on: [sample][position][channel], or [position][sample][channel] where samples
+  // stand side by side.
   void pack_grad_y(int64_t n0, int64_t runs, int64_t lo0, int64_t length, int64_t co) const {
     const View& from = call_.grad_y;
     const int64_t lanes = width(b_.co_count - co);

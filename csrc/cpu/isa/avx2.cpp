@@ -1,5 +1,5 @@
-// AVX2, FMA and F16C (Haswell 2013, Zen 2017 and later): 32-byte vectors, 16 registers. A tile wants at least 8 sums, to
-// hide an FMA of 4 to 5 cycles that starts twice a cycle; 12 leave room for 2 to 3 vectors of x and one weight.
+// AVX2, FMA and F16C (Haswell 2013, Zen 2017 and later): 32-byte vectors, 16 registers. A tile wants at least 8 sums,
+// to hide an FMA of 4 to 5 cycles that starts twice a cycle; 12 leave room for 2 to 3 vectors of x and one weight.
 #define VECTOR_BYTES 32
 #include "../kernels/table.h"
 

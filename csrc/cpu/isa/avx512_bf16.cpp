@@ -1,5 +1,5 @@
-// AVX512-BF16 (Cooper Lake 2020, Zen 4 2022, Sapphire Rapids 2023 and later): two products of bfloat16 an element and instruction, in the
-// tiles of AVX-512.
+// AVX512-BF16 (Cooper Lake 2020, Zen 4 2022, Sapphire Rapids 2023 and later): two products of bfloat16 an element and
+// instruction, in the tiles of AVX-512.
 #include "budget_64.h"
 
 #include "../kernels/pairs.h"

@@ -1,5 +1,5 @@
-// The register budget of 64-byte vectors with 32 registers: tiles of 24 sums, few loads for each FMA. Of correlate, high tiles are read from
-// the L2 cache the least: 12 x 2 takes 2 lines of the source for 24 FMAs, 8 x 3 takes 3.
+// The register budget of 64-byte vectors with 32 registers: tiles of 24 sums, few loads for each FMA. Of correlate,
+// high tiles are read from the L2 cache the least: 12 x 2 takes 2 lines of the source for 24 FMAs, 8 x 3 takes 3.
 #define VECTOR_BYTES 64
 #include "../kernels/table.h"
 

@@ -1,5 +1,5 @@
-// AArch64, every one: 16-byte vectors, fused multiply-add, 32 registers. Tiles of 24 sums, as with 64-byte vectors; but kDotLanes
-// partial sums take four registers.
+// AArch64, every one: 16-byte vectors, fused multiply-add, 32 registers. Tiles of 24 sums, as with 64-byte vectors; but
+// kDotLanes partial sums take four registers.
 #define VECTOR_BYTES 16
 #include "../kernels/table.h"
 

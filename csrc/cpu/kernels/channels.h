@@ -1,5 +1,5 @@
-// The tiles of depthwise layers whose channels are innermost: lanes are channels, each with weights of its own. A position
-// of x is a pointer, so stride, dilation and padding are a matter of which pointer.
+// The tiles of depthwise layers whose channels are innermost: lanes are channels, each with weights of its own. A
+// position of x is a pointer, so stride, dilation and padding are a matter of which pointer.
 #pragma once
 
 #include "vector.h"
@@ -13,8 +13,8 @@ constexpr int kChannelPositions = 6;
 template <int N>
 struct Count {};
 
-// How far ahead of a tile its rows are fetched where they are in memory: tiles go along many rows at a time, more than the hardware
-// follows.
+// How far ahead of a tile its rows are fetched where they are in memory: tiles go along many rows at a time, more than
+// the hardware follows.
 template <class T>
 constexpr int64_t kRowAhead = 512 / int64_t(sizeof(T));
 
@@ -65,9 +65,9 @@ void channels(const ChannelsArgs<T>& a) {
   for (; i < a.positions; ++i) compute(i, Count<1>());
 }
 
-// Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at one position what tap t
-// meets at the next. `Positions` sums, kFirShared weights and a vector of x are in registers, and Positions + 3 loads of x and 4 of weights make 4 *
-// Positions multiplications, where `channels` loads x for each.
+// Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at
+// one position what tap t meets at the next. `Positions` sums, kFirShared weights and a vector of x are in registers,
+// and Positions + 3 loads of x and 4 of weights make 4 * Positions multiplications, where `channels` loads x for each.
 template <class T, int Positions>
 void channel_fir(const ChannelFirArgs<T>& a) {
   constexpr int64_t kShift = kFirShift<T>, kChunk = kFirShared * kShift;

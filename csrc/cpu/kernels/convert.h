@@ -1,4 +1,5 @@
-// Vectors of `Bytes` of floats from and to elements of the narrow types: one vector, or two that are neighbours in memory.
+// Vectors of `Bytes` of floats from and to elements of the narrow types: one vector, or two that are neighbours in
+// memory.
 #pragma once
 
 #include "vector.h"
@@ -29,7 +30,8 @@ inline void load_floats(const BFloat16* from, Floats<Bytes>& a, Floats<Bytes>& b
   a = Floats<Bytes>(in_turn(Halves<Bytes>{}, bits, kAll, false));
   b = Floats<Bytes>(in_turn(Halves<Bytes>{}, bits, kAll, true));
 }
-// from_sum, in the upper half of each element; the lower half is arbitrary. A NaN that comes from elements of this type stays one.
+// from_sum, in the upper half of each element; the lower half is arbitrary. A NaN that comes from elements of this type
+// stays one.
 template <int Bytes>
 inline FloatBits<Bytes> rounded_to_upper_half(Floats<Bytes> value) {
   const FloatBits<Bytes> bits = FloatBits<Bytes>(value);

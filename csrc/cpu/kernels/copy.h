@@ -116,8 +116,9 @@ void columns(const ColumnsArgs<T>& a) {
   }
 }
 
-// Lines that are a multiple of a large power of two apart share a few sets of the caches and do not stay there for long. So squares
-// follow each other along the side that has the larger: its neighbours are read or written while their lines are at hand.
+// Lines that are a multiple of a large power of two apart share a few sets of the caches and do not stay there for
+// long. So squares follow each other along the side that has the larger: its neighbours are read or written while their
+// lines are at hand.
 inline bool along_destination(int64_t to_column, int64_t from_row) {
   return (to_column & -to_column) > (from_row & -from_row);
 }
@@ -201,8 +202,8 @@ inline void copy_every(T* to, const T* from, int64_t count) {
   for (int64_t i = whole; i < count; ++i) to[i] = from[i * Step];
 }
 
-// Vector `Number` of Rows vectors of runs: its element l is e = Number * lanes + l of the runs, that of row e % Rows at place e / Rows. `some`
-// has those of the first At rows.
+// Vector `Number` of Rows vectors of runs: its element l is e = Number * lanes + l of the runs, that of row e % Rows at
+// place e / Rows. `some` has those of the first At rows.
 template <int Rows, int Number, int At, class V, int... I>
 inline V in_turn_of_rows(const V* x, V some, Indices<I...> all) {
   if constexpr (At == Rows) {
@@ -240,7 +241,8 @@ inline void join_runs(T* to, const T* from, int64_t from_row, int64_t runs, Indi
   }
 }
 
-// As transpose, by the way that suits the shape: runs of up to Length elements are split or joined, unless they are the rows of a square.
+// As transpose, by the way that suits the shape: runs of up to Length elements are split or joined, unless they are the
+// rows of a square.
 template <class T, int Length = 8>
 inline void copy_transposed_block(
     T* to, int64_t to_column, const T* from, int64_t from_row, int64_t rows, int64_t columns) {
@@ -260,7 +262,8 @@ inline void copy_transposed_block(
   }
 }
 
-// Whole lines of `count` elements in each of some rows, unless these follow each other, as the hardware sees; Writes: to be written.
+// Whole lines of `count` elements in each of some rows, unless these follow each other, as the hardware sees; Writes:
+// to be written.
 template <int Writes, class T>
 inline void fetch_lines(const T* first, int64_t row, int64_t rows, int64_t count) {
   constexpr int64_t kLine = 64 / int64_t(sizeof(T));
@@ -272,10 +275,11 @@ inline void fetch_lines(const T* first, int64_t row, int64_t rows, int64_t count
 // Which side of a copy is a tensor, maybe in memory; the other one is in the caches.
 enum class TensorSide { from, to };
 
-// Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they stay
-// there anyway. Narrow types are converted on the way, in blocks of a size that the stack holds; a side that is so narrow
-// that its lines follow each other in memory is converted as one. The lines of a tensor come from as many places as a block has
-// rows, more than the hardware follows: all blocks along some rows come first, and each fetches what the one beyond those rows wants.
+// Blocks keep the lines of both sides of a transposed copy in the L1 cache, where neither side is so narrow that they
+// stay there anyway. Narrow types are converted on the way, in blocks of a size that the stack holds; a side that is so
+// narrow that its lines follow each other in memory is converted as one. The lines of a tensor come from as many places
+// as a block has rows, more than the hardware follows: all blocks along some rows come first, and each fetches what the
+// one beyond those rows wants.
 template <TensorSide Side, class To, class From>
 void copy_transposed(const CopyArgs<To, From>& a) {
   constexpr int64_t kBlock = 32, kElements = 2 * kBlock * kBlock;

@@ -8,9 +8,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// How far from the row of a channel to prefetch. Rows of a panel come from the L2 cache, each from another page, so that the
-// hardware does not see the next one coming. Those of the source itself come from memory: what a later tile reads of the same
-// rows, the next one or as far ahead as makes 16 KiB of all rows on their way; at most a page, where the hardware stops.
+// How far from the row of a channel to prefetch. Rows of a panel come from the L2 cache, each from another page, so
+// that the hardware does not see the next one coming. Those of the source itself come from memory: what a later tile
+// reads of the same rows, the next one or as far ahead as makes 16 KiB of all rows on their way; at most a page, where
+// the hardware stops.
 template <class T>
 inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
   constexpr int64_t kChannels = 8, kPage = 4096 / sizeof(T);

@@ -1,5 +1,6 @@
-// Layers of few products that have tiles of their own on the elements of tensors, where these are: their passes through the L1
-// cache, to convert bfloat16 and float16 or to take apart the phases of a stride, would cost more than the products.
+// Layers of few products that have tiles of their own on the elements of tensors, where these are: their passes through
+// the L1 cache, to convert bfloat16 and float16 or to take apart the phases of a stride, would cost more than the
+// products.
 //
 //   pairs     stride 1, narrow types                 contract: DirectFirArgs, DirectDotArgs
 //   halved    forward and grad_weight of a stride of 2: an output for each two positions

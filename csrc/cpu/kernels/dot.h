@@ -1,5 +1,5 @@
-// The tiles of grad_weight where lanes are positions: of grad_y and x alike. The kDotLanes partial sums of a weight are the
-// same on every instruction set, because a narrow one holds them in several vectors.
+// The tiles of grad_weight where lanes are positions: of grad_y and x alike. The kDotLanes partial sums of a weight are
+// the same on every instruction set, because a narrow one holds them in several vectors.
 //
 //   dot       several rows of grad_y meet several rows of x                              (contract: DotArgs)
 //   fir_dot   one row of grad_y meets taps one position apart of one row of x            (contract: FirDotArgs)
@@ -56,8 +56,8 @@ void dot(const DotArgs<T>& a) {
       UNROLL for (int t = 0; t < Taps; ++t)
         sum[r][t] = load<Vector<T>>(at(r, t));
     }
-    // Adds positions from i on; of the last ones, what stands beyond the end is cleared in both factors, because it may be
-    // infinite. Beside the sums, registers hold the fewer of the two, and one of the other.
+    // Adds positions from i on; of the last ones, what stands beyond the end is cleared in both factors, because it may
+    // be infinite. Beside the sums, registers hold the fewer of the two, and one of the other.
     const auto add = [&](int64_t i, auto clear_beyond_end) __attribute__((always_inline)) {
       const auto g = [&](int r) { return clear_beyond_end(load<Vector<T>>(a.g + r * a.g_row + i)); };
       const auto x = [&](int t) { return clear_beyond_end(load<Vector<T>>(x_row[t] + i)); };
@@ -99,9 +99,10 @@ void dot(const DotArgs<T>& a) {
   }
 }
 
-// As in fir, taps kDotLanes apart share the loads of x: the vector that one of them multiplies with block b of grad_y, the
-// next multiplies with block b - 1. Blocks of grad_y stay in registers for all of them: Taps * Shared sums, Shared blocks and
-// one vector of x. Part by part, as in dot, but where that leaves so few sums that an addition would wait for the one before it.
+// As in fir, taps kDotLanes apart share the loads of x: the vector that one of them multiplies with block b of grad_y,
+// the next multiplies with block b - 1. Blocks of grad_y stay in registers for all of them: Taps * Shared sums, Shared
+// blocks and one vector of x. Part by part, as in dot, but where that leaves so few sums that an addition would wait
+// for the one before it.
 template <class T, int Taps, int Shared>
 void fir_dot(const FirDotArgs<T>& a) {
   constexpr int64_t kStep = kDotLanes<T>;
@@ -118,7 +119,8 @@ void fir_dot(const FirDotArgs<T>& a) {
           sum[t][m][v] = part(sums(t, m), v);
       }
     }
-    // The vectors of x from i on, for the taps [begin, end) of those that share them. The first of these meets a new block.
+    // The vectors of x from i on, for the taps [begin, end) of those that share them. The first of these meets a new
+    // block.
     const auto add = [&](int64_t i, int begin, int end) __attribute__((always_inline)) {
       UNROLL for (int v = 0; v < kParts; ++v) {
         UNROLL for (int m = Shared - 1; m > 0; --m)

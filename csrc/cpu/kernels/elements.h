@@ -6,8 +6,8 @@
 //                                      are in alternate order, which no shuffle across parts of 16 bytes has to mend
 //   to_alternate, from_alternate       a vector in the order of lanes that load_alternate gives, and back
 //
-// 32 bits hold two bfloat16, of which the one is a shift and the other a mask away from float: pairs are neighbours' even and odd
-// places, and alternate order is the order in memory. Of float16 the vectors of a pair are neighbours.
+// 32 bits hold two bfloat16, of which the one is a shift and the other a mask away from float: pairs are neighbours'
+// even and odd places, and alternate order is the order in memory. Of float16 the vectors of a pair are neighbours.
 #pragma once
 
 #include "convert.h"

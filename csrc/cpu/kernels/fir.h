@@ -1,8 +1,8 @@
-// The tile of forward and grad_input for one row a group (contract: CorrelateArgs): each channel of the source passes a finite
-// impulse response filter. There is no second row to share the loads of x with. But where taps are one position apart,
-// those kFirShift apart share them: the vector that one of them meets in block b of the result, the next meets kFirShift
-// positions from b. So up to kFirShared multiplications follow one load, and a load that crosses a cache line, as most do,
-// no longer takes as long as two multiplications.
+// The tile of forward and grad_input for one row a group (contract: CorrelateArgs): each channel of the source passes a
+// finite impulse response filter. There is no second row to share the loads of x with. But where taps are one position
+// apart, those kFirShift apart share them: the vector that one of them meets in block b of the result, the next meets
+// kFirShift positions from b. So up to kFirShared multiplications follow one load, and a load that crosses a cache
+// line, as most do, no longer takes as long as two multiplications.
 #pragma once
 
 #include "correlate.h"
@@ -11,8 +11,8 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// How many bytes ahead of its stores a row of the result is fetched: the first store to a line waits for what it replaces, and the first to a page for
-// its address, of which the hardware sees none coming.
+// How many bytes ahead of its stores a row of the result is fetched: the first store to a line waits for what it
+// replaces, and the first to a page for its address, of which the hardware sees none coming.
 constexpr int64_t kResultAhead = 8192;
 
 // Step: from the offset of one tap to that of the next, 1 or -1; or 0, for any offsets.

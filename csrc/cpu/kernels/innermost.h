@@ -1,5 +1,5 @@
-// The tile of dense layers whose lanes are rows of the result (contract: InnermostArgs): that of correlate with rows and
-// positions in each other's places. Vectors lie along rows of the result; each element of x is broadcast.
+// The tile of dense layers whose lanes are rows of the result (contract: InnermostArgs): that of correlate with rows
+// and positions in each other's places. Vectors lie along rows of the result; each element of x is broadcast.
 #pragma once
 
 #include "vector.h"

@@ -1,5 +1,6 @@
 // What the arithmetic of every other kernel can at best do: nothing but multiply-adds in registers (contract:
-// MultiplyAdd). A chain tends to 2. Each has a start of its own above it, so that the compiler finds no two alike and none constant.
+// MultiplyAdd). A chain tends to 2. Each has a start of its own above it, so that the compiler finds no two alike and
+// none constant.
 #pragma once
 
 #include "vector.h"

@@ -1,12 +1,12 @@
 // The tiles of forward and grad_input where there are a few positions in all (contracts: ThinArgs, ThinSumsArgs).
 //
-// thin: vectors lie along rows of
-// the result, so each weight is read once, and by itself is no vector: weights of a row that follow each other, 16 bytes at a
-// time, are transposed in registers. Pieces of several rows make a vector, in whose parts of 16 bytes `kQuad` vectors exchange
-// rows and columns; that takes two shuffles a vector, and a load for each piece.
+// thin: vectors lie along rows of the result, so each weight is read once, and by itself is no vector: weights of a row
+// that follow each other, 16 bytes at a time, are transposed in registers. Pieces of several rows make a vector, in
+// whose parts of 16 bytes `kQuad` vectors exchange rows and columns; that takes two shuffles a vector, and a load for
+// each piece.
 //
-// 64 bytes of rows are a tile: more of them, a power of two apart, would push each other's cache lines out of the L1 cache (12
-// lines of 4 KiB and its multiples) before all pieces of a line are read.
+// 64 bytes of rows are a tile: more of them, a power of two apart, would push each other's cache lines out of the L1
+// cache (12 lines of 4 KiB and its multiples) before all pieces of a line are read.
 #pragma once
 
 #include "vector.h"
@@ -29,8 +29,8 @@ void thin(const ThinArgs<T>& a) {
     UNROLL for (int p = 0; p < Positions; ++p)
       sum[v][p] += w * broadcast(at[p]);
   };
-  // The next kQuad weights of every row; of these, [skip, end) are the row's. A pointer for each kQuad rows and two multiples of
-  // w_row address all of them, so that nothing is computed or spilled.
+  // The next kQuad weights of every row; of these, [skip, end) are the row's. A pointer for each kQuad rows and two
+  // multiples of w_row address all of them, so that nothing is computed or spilled.
   const T* row[kVectors * kParts];
   const auto add_quad = [&](int64_t skip, int64_t end) __attribute__((always_inline)) {
     UNROLL for (int v = 0; v < kVectors; ++v) {
@@ -63,7 +63,8 @@ void thin(const ThinArgs<T>& a) {
     for (int64_t i = 0; i < kVectors * kWidth * a.w_row && a.channels > 1; i += kLine)
       __builtin_prefetch(w + kChannelsAhead * a.w_channel + i);
     const int64_t left = a.taps % kQuad;
-    // The last weights of a row come with weights before them; of the first channel there may be none, but others after.
+    // The last weights of a row come with weights before them; of the first channel there may be none, but others
+    // after.
     const bool before = a.taps > left || c;
     UNROLL for (int i = 0; i < kVectors * kParts; ++i)
       row[i] = w + i * kQuad * a.w_row;
@@ -81,8 +82,8 @@ void thin(const ThinArgs<T>& a) {
   }
 }
 
-// The next `Channels` channels. Columns of the last vector may have been in the one before it, so it starts from sums that are as
-// they were.
+// The next `Channels` channels. Columns of the last vector may have been in the one before it, so it starts from sums
+// that are as they were.
 template <class T, int Positions, int Channels>
 inline void add_channels(const ThinSumsArgs<T>& a, int64_t channel) {
   const T* w = a.w + channel * a.w_channel;
@@ -113,8 +114,8 @@ inline void add_channels(const ThinSumsArgs<T>& a, int64_t channel) {
   keep(a.columns - kLanes<T>, last);
 }
 
-// Vectors lie along the weights of a channel, as they are stored: several channels at a time, which are read as streams, share a load
-// and a store of the sums. Their x take 8 registers.
+// Vectors lie along the weights of a channel, as they are stored: several channels at a time, which are read as
+// streams, share a load and a store of the sums. Their x take 8 registers.
 template <class T, int Positions>
 void thin_sums(const ThinSumsArgs<T>& a) {
   constexpr int kChannels = 8 / Positions;

@@ -1,14 +1,15 @@
 // The transforms of Toom-Cook's minimal filtering F(m, r) (contract: TransformArgs), generated from a list of points.
 //
-// m outputs of a kernel of r taps, y[i] = sum over s < r of w[s] * x[i + s], need n = m + r - 1 multiplications instead of
-// m * r. The polynomials w and y' (the transposed problem: x' = w * y') are multiplied by their values at n points p[a]:
+// m outputs of a kernel of r taps, y[i] = sum over s < r of w[s] * x[i + s], need n = m + r - 1 multiplications instead
+// of m * r. The polynomials w and y' (the transposed problem: x' = w * y') are multiplied by their values at n points
+// p[a]:
 //
 //     y = A^T ((G w) . (B^T x)),    A^T[i][a] = p[a]^i
 //                                   G[a][s]   = p[a]^s / product over b != a of (p[a] - p[b])
 //                                   B^T[a][s] = coefficient s of product over b != a of (z - p[b])
 //
-// The last point is infinity: the leading coefficient. Products over points b leave infinity out. All entries of A and B are
-// sums of powers of two, so exact; those of G are rounded once.
+// The last point is infinity: the leading coefficient. Products over points b leave infinity out. All entries of A and
+// B are sums of powers of two, so exact; those of G are rounded once.
 #pragma once
 
 #include "vector.h"
@@ -183,8 +184,8 @@ void copy_dilated(const PlacesArgs<T>& a) {
     copy_runs<T, 0, Split>(a);
 }
 
-// Every second of the runs of Run elements that a and b hold, as many as fill each, from `first` on; and runs of a and b in turn, the
-// lower or upper half of all.
+// Every second of the runs of Run elements that a and b hold, as many as fill each, from `first` on; and runs of a and
+// b in turn, the lower or upper half of all.
 template <int Run, class V, int... I>
 inline V every_second_run(V a, V b, Indices<I...>, bool first) {
   constexpr int kCount = sizeof...(I), kRuns = kCount / Run;

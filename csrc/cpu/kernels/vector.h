@@ -33,7 +33,8 @@ template <class V, class T>
 inline void store(T* to, V value) {
   std::memcpy(to, &value, sizeof value);
 }
-// Keeps a vector that several multiplications use in a register; the compiler would rather load it again for each of them.
+// Keeps a vector that several multiplications use in a register; the compiler would rather load it again for each of
+// them.
 template <class V>
 inline void keep_in_register(V& value) {
 #if defined(__x86_64__) && (VECTOR_BYTES < 64 || defined(__AVX512F__))
@@ -44,8 +45,8 @@ inline void keep_in_register(V& value) {
   (void)value;
 #endif
 }
-// Hides from the compiler what a vector is made of. It would share a product between two sums, or move a selection behind it,
-// and then add without fusing: other bits than elsewhere.
+// Hides from the compiler what a vector is made of. It would share a product between two sums, or move a selection
+// behind it, and then add without fusing: other bits than elsewhere.
 template <class V>
 inline void hide_origin(V& value) {
 #if defined(__x86_64__) && (VECTOR_BYTES < 64 || defined(__AVX512F__))

@@ -1,4 +1,5 @@
-// Positions of a source as pointers to rows of channels, for tiles whose lanes are channels, or groups of a few of them.
+// Positions of a source as pointers to rows of channels, for tiles whose lanes are channels, or groups of a few of
+// them.
 #pragma once
 
 #include <algorithm>
@@ -35,8 +36,9 @@ void copy_channel_rows(
            strides.stride_l, groups, count});
 }
 
-// Rows, [channel of a group][group], for positions [first, first + count) of one sample, some of them outside the source. Where the
-// channels of all groups are neighbours in memory, and of the type of the sums, rows may be those of the source.
+// Rows, [channel of a group][group], for positions [first, first + count) of one sample, some of them outside the
+// source. Where the channels of all groups are neighbours in memory, and of the type of the sums, rows may be those of
+// the source.
 template <class E>
 class ChannelRows {
   using T = SumOf<E>;
@@ -64,8 +66,8 @@ class ChannelRows {
   int64_t width() const { return width_; }  // of one channel
   // By position; those of the next channel of a group follow, `most` pointers further.
   const T* const* data() const { return rows_.data(); }
-  // From one copy to the next, all positions in turn: an odd number of cache lines, so that those of a few channels share the sets of the L1 cache
-  // evenly.
+  // From one copy to the next, all positions in turn: an odd number of cache lines, so that those of a few channels
+  // share the sets of the L1 cache evenly.
   int64_t row() const { return row_; }
 
   // Fetches `channels` elements of rows [first, first + count).

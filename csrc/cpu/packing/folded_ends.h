@@ -1,6 +1,6 @@
-// grad_input of a padding mode that repeats positions: a row is computed as if the positions outside existed. The sums near its
-// ends are kept, in the type that sums are made in, until all are there; then those outside are added to the positions that they
-// repeat, in ascending order, and the ends are rounded.
+// grad_input of a padding mode that repeats positions: a row is computed as if the positions outside existed. The sums
+// near its ends are kept, in the type that sums are made in, until all are there; then those outside are added to the
+// positions that they repeat, in ascending order, and the ends are rounded.
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,8 @@
 
 namespace torch_conv1d::cpu {
 
-// Adds the sums outside a row, position p of which is the `width` neighbours from row[p * width] on, to the positions that they repeat.
+// Adds the sums outside a row, position p of which is the `width` neighbours from row[p * width] on, to the positions
+// that they repeat.
 template <class T>
 void fold_outside(const Correlation& c, T* row, int64_t width = 1) {
   const auto add_run = [](T* to, const T* from, int64_t count) {

@@ -2,8 +2,8 @@
 //
 //     [group][row tile][phase][channel][tap][row of the tile],
 //
-// or, for tiles that read them unpacked, [group][row tile] in the stored order: in the type that sums are made in, for as many
-// row tiles at a time as CorrelationPlan holds. A call never needs room for all of them.
+// or, for tiles that read them unpacked, [group][row tile] in the stored order: in the type that sums are made in, for
+// as many row tiles at a time as CorrelationPlan holds. A call never needs room for all of them.
 #pragma once
 
 #include <algorithm>
@@ -23,8 +23,8 @@ namespace torch_conv1d::cpu {
 // Phases of a stride that are interleaved together.
 constexpr int64_t kPhasesHeld = 8;
 
-// How many phases from each on become the rows of one tile. Where a group has one row, they share the loads of the source
-// if their taps have the same offsets; in up to kFirShift taps, correlate and fir have the same order.
+// How many phases from each on become the rows of one tile. Where a group has one row, they share the loads of the
+// source if their taps have the same offsets; in up to kFirShift taps, correlate and fir have the same order.
 template <class T>
 std::vector<int64_t> joined_phases(const Correlation& c, const PanelLayout& layout, int64_t correlate_rows) {
   std::vector<int64_t> joined(size_t(c.phases), 1);
@@ -130,8 +130,8 @@ class PackedWeights {
   }
 
  private:
-  // In grad_input the rows of a channel are neighbours, the next channel on another page. So runs of this many bytes of a channel are read,
-  // long enough for the hardware to see them coming, and 64 KiB of them are taken apart at a time.
+  // In grad_input the rows of a channel are neighbours, the next channel on another page. So runs of this many bytes of
+  // a channel are read, long enough for the hardware to see them coming, and 64 KiB of them are taken apart at a time.
   static constexpr int64_t kRunBytes = 2 << 10, kChannels = 32;
 
   const E* stored(int64_t group, int64_t row, int64_t channel) const {

@@ -54,7 +54,8 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, in
     const bool follows = j && tap.residue == taps[j - 1].residue;
     const bool shares = follows && (tap.offset - taps[j - 1].offset) / c.source_stride * width <= padded(q_len);
     if (!shares) {
-      // The first segments of all phases begin next to each other, where that makes none much longer: they are packed together.
+      // The first segments of all phases begin next to each other, where that makes none much longer: they are packed
+      // together.
       const int64_t start = c.first_offset() + modulo(tap.offset - c.first_offset(), c.source_stride);
       const bool near = !follows && 8 * (tap.offset - start) <= c.source_stride * q_len;
       segments.push_back({near ? start : tap.offset, 0, 0, j, 0});

@@ -5,8 +5,8 @@
 // read overlapping positions share a segment (a stride of s makes s of them); taps further apart than a block
 // (a large dilation) get one each, which bounds a row by taps * q_len.
 //
-// Where rows are short, a position of a row is one of `width` samples, which stand side by side: their rows are one that a
-// tile reads without a gap, with taps `width` times as far apart.
+// Where rows are short, a position of a row is one of `width` samples, which stand side by side: their rows are one
+// that a tile reads without a gap, with taps `width` times as far apart.
 //
 // Padding, padding mode, stride, layout and dtype end here: no kernel knows them.
 #pragma once
@@ -48,8 +48,8 @@ struct PanelLayout {
   int64_t padded(int64_t q_len) const { return (q_len * width + lanes - 1) / lanes * lanes; }
 };
 
-// Fills `channels` rows with positions q in [q0, q0 + q_len) of sample n, channels first_channel and following. A source whose
-// samples stand side by side has them as neighbours, and counts them as one sample.
+// Fills `channels` rows with positions q in [q0, q0 + q_len) of sample n, channels first_channel and following. A
+// source whose samples stand side by side has them as neighbours, and counts them as one sample.
 template <class E>
 void pack_panel(
     const Correlation& c,

@@ -1,4 +1,5 @@
-// Positions as rows of channels, [position][channel], for tiles whose lanes are rows of the result: padding, layout and dtype end here.
+// Positions as rows of channels, [position][channel], for tiles whose lanes are rows of the result: padding, layout and
+// dtype end here.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +10,8 @@
 
 namespace torch_conv1d::cpu {
 
-// Positions [first, first + count) of some channels of sample n, some of them outside the source; rows are `row` elements apart.
+// Positions [first, first + count) of some channels of sample n, some of them outside the source; rows are `row`
+// elements apart.
 template <class E>
 void pack_positions(
     const Correlation& c,

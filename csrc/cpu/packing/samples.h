@@ -1,4 +1,5 @@
-// Samples of short rows, side by side: [channel][position][sample], so that vectors lie along all of a position's samples.
+// Samples of short rows, side by side: [channel][position][sample], so that vectors lie along all of a position's
+// samples.
 #pragma once
 
 #include "../conv1d_cpu.h"
@@ -13,8 +14,9 @@ void for_each_run(bool follow, int64_t runs, int64_t length, Fn&& fn) {
   for (int64_t run = 0; run < runs && !follow; ++run) fn(run, length);
 }
 
-// `count` samples of `channels` channels and `length` positions, with room for `width` of them; `source` begins with the first.
-// Channels and positions keep the order that they have in memory, so that all of a sample is one run as a rule.
+// `count` samples of `channels` channels and `length` positions, with room for `width` of them; `source` begins with
+// the first. Channels and positions keep the order that they have in memory, so that all of a sample is one run as a
+// rule.
 template <class E>
 View gather_samples(
     const CopyKernels<E>& copy,

@@ -15,8 +15,8 @@ struct WeightView {
   int64_t row, channel;
 };
 
-// A dense copy of `rows` rows and `channels` channels in the order of all of them: channels of a row are neighbours in forward, rows
-// of a channel in grad_input.
+// A dense copy of `rows` rows and `channels` channels in the order of all of them: channels of a row are neighbours in
+// forward, rows of a channel in grad_input.
 template <class T>
 WeightView<T> stored_order(const Correlation& c, const T* data, int64_t rows, int64_t channels) {
   return c.w_row >= c.w_channel ? WeightView<T>{data, channels * c.taps, c.taps}

@@ -7,26 +7,30 @@ namespace torch_conv1d::cpu {
 
 // A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
 constexpr int64_t kL1Panel = 16 << 10;
-// Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the other.
+// Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the
+// other.
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
-// Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that counts.
+// Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that
+// counts.
 constexpr int64_t kDirectProducts = 16;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
-// Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to gather.
+// Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to
+// gather.
 constexpr int64_t kSamplesTogether = 16;
-// One row a group of so many channels: its taps are rows. The sums of a tap are stored and loaded once for each position, which takes as
-// long as products of a few channels.
+// One row a group of so many channels: its taps are rows. The sums of a tap are stored and loaded once for each
+// position, which takes as long as products of a few channels.
 constexpr int64_t kTapRowsChannels = 16;
 
-// Whether blocks of this many bytes of the source's rows share the L2 cache evenly: of the 64 KiB after which its sets repeat, not
-// more than half of the ways are taken anywhere.
+// Whether blocks of this many bytes of the source's rows share the L2 cache evenly: of the 64 KiB after which its sets
+// repeat, not more than half of the ways are taken anywhere.
 bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes);
 
-// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions, whose
-// taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel fits half of the L2 cache.
+// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions,
+// whose taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel
+// fits half of the L2 cache.
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads);
 // From so many on, gathering them costs less than the ends of rows that are read where they are.

@@ -41,15 +41,16 @@ Machine machine_with(const ArithmeticKernels<T>& kernels) {
       num_threads()};
 }
 
-// Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side in
-// each panel), group_block groups, q_block positions (of every phase) and tile_block row tiles of each group.
+// Blocks of one forward or grad_input call. An item of work covers n_block samples (layout.width of them side by side
+// in each panel), group_block groups, q_block positions (of every phase) and tile_block row tiles of each group.
 struct CorrelationPlan {
   int64_t row_tiles;     // of a group; their heights differ by one unit at most
   int64_t row_units;     // of a group: rows, or where lanes are rows, vectors of them
   int64_t row_unit = 1;  // rows of a unit
   int64_t n_block, group_block, q_block, tile_block;
   bool pack_weights;
-  // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of one.
+  // Packed weights that are held at a time: those of all row tiles of held_groups groups, or of held_tiles row tiles of
+  // one.
   int64_t held_groups, held_tiles;
   bool worth_threads;
   // Positions whose tiles read nothing outside the source may read it where it is; only the others are packed then.
@@ -64,7 +65,8 @@ struct CorrelationPlan {
   int64_t tile_rows() const { return ceil_div(row_units, row_tiles) * row_unit; }  // of the largest
 };
 
-// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are, on both sides.
+// What the data in memory allow: rows whose positions are neighbours, on both sides; or positions whose channels are,
+// on both sides.
 struct DataFacts {
   bool unit_stride;
   int64_t narrowness;  // of the source
@@ -74,7 +76,8 @@ struct DataFacts {
   bool pairs = false;             // of bfloat16 may be multiplied in the time of one product
 };
 
-// The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is for.
+// The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is
+// for.
 enum class Way {
   fft,
   innermost_pairs,
@@ -95,8 +98,8 @@ struct Choice {
 };
 Choice choose_way(const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
-// The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have to be
-// packed all the same.
+// The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have
+// to be packed all the same.
 struct DirectReads {
   DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data, int64_t lanes);
 
@@ -105,7 +108,8 @@ struct DirectReads {
   int64_t end_length;
 };
 
-// Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they read.
+// Whether there are several rows so short that they may leave lanes idle, and not much more of the source than they
+// read.
 bool has_short_rows(const Correlation& c);
 
 // Whether channels should be multiplied in pairs, of bfloat16. Sums depend on it, so it does not depend on the batch.
@@ -114,21 +118,22 @@ bool channels_are_pairs(const Correlation& c, DataFacts data);
 // Of a correlation with what is outside.
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
-// Whether correlate should read the channels of a second tensor, with weights of their own, in the same pass: those of one row, in
-// tiles that read neighbouring positions.
+// Whether correlate should read the channels of a second tensor, with weights of their own, in the same pass: those of
+// one row, in tiles that read neighbouring positions.
 bool reads_two_tensors(const Correlation& c, bool unit_stride);
 
-// Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel is
-// [position][channel].
+// Whether lanes should be rows of the result because channels are innermost on both sides; the plan then, where a panel
+// is [position][channel].
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine);
-// From one position of such a panel to the next: positions a multiple of 2 KiB apart would compete for the same lines of the L1 cache.
+// From one position of such a panel to the next: positions a multiple of 2 KiB apart would compete for the same lines
+// of the L1 cache.
 inline int64_t innermost_row(int64_t channels) {
   return channels % 512 ? channels : channels + PanelLayout::kAlignment;
 }
-// Whether there are so few positions, or phases of them, that lanes should be rows of the result, whatever the layouts: weights are
-// packed while the rows of an item meet all positions of n_block samples. An item covers band_tiles row tiles, of whose weights those of
-// channel_block channels are packed at a time.
+// Whether there are so few positions, or phases of them, that lanes should be rows of the result, whatever the layouts:
+// weights are packed while the rows of an item meet all positions of n_block samples. An item covers band_tiles row
+// tiles, of whose weights those of channel_block channels are packed at a time.
 struct FewPositionsPlan {
   int64_t row_units, row_tiles;  // as in CorrelationPlan,
   int64_t lanes;                 // in units of vectors
@@ -144,20 +149,22 @@ struct FewPositionsPlan {
 bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, const Machine& machine);
 
-// Whether taps are rows (tap_rows.cpp): those of a single row of many channels, and of a few in grad_input if more of a row is padding than
-// that costs. Sums depend on it, so it depends on the problem alone, and for several rows, where the length counts, it is not direct.
+// Whether taps are rows (tap_rows.cpp): those of a single row of many channels, and of a few in grad_input if more of a
+// row is padding than that costs. Sums depend on it, so it depends on the problem alone, and for several rows, where
+// the length counts, it is not direct.
 bool taps_are_rows(const Correlation& c, Algorithm algorithm);
 // The same, with fewer products than Toom-Cook's filtering has: most of a row is padding.
 bool taps_are_fewer_products(const Correlation& c, Algorithm algorithm);
 
-// Taps that share their loads: tile.taps of them. They read what is `begin` positions from those of the result, and `extra` more than
-// one tap does.
+// Taps that share their loads: tile.taps of them. They read what is `begin` positions from those of the result, and
+// `extra` more than one tap does.
 struct TapTile {
   int64_t first, taps;
   int64_t begin, extra;
 };
 
-// An item of work covers panel.width samples, side by side, and row_block rows of one group, at q_block positions (of every phase).
+// An item of work covers panel.width samples, side by side, and row_block rows of one group, at q_block positions (of
+// every phase).
 struct TapRowsPlan {
   int64_t q_block, row_block;
   int64_t rows_held, channel_block;  // rows whose z is held at a time, and channels of a panel
@@ -175,8 +182,8 @@ struct TapRowsPlan {
 // Of a correlation with what is outside.
 TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
-// Whether the result of a group is one row of a few channels, which is computed on its own (fir_rows.cpp); then, of a correlation with what
-// is outside, the positions of group_block groups that are an item.
+// Whether the result of a group is one row of a few channels, which is computed on its own (fir_rows.cpp); then, of a
+// correlation with what is outside, the positions of group_block groups that are an item.
 struct FirRowsPlan {
   int64_t q_block, group_block;
   bool worth_threads;
@@ -191,46 +198,48 @@ constexpr double kThreadWork = 1 << 18;
 // A thread may have so much of an equal share of the work: less would cost more in narrow tiles, halos and packing.
 constexpr double kEvenShare = 1.08;
 
-// Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is little.
+// Whether so many items are equal shares for the threads: a multiple of them, or so many that one more or less is
+// little.
 inline bool shared_evenly(int64_t items, int64_t threads) {
   return double(ceil_div(items, threads) * threads) <= kEvenShare * double(items);
 }
 
-// Whether there are so few positions in all that lanes are rows of the result; or, in grad_input where each position meets one tap at
-// most, the weights of a channel as they are stored.
+// Whether there are so few positions in all that lanes are rows of the result; or, in grad_input where each position
+// meets one tap at most, the weights of a channel as they are stored.
 bool lanes_are_rows(const Correlation& c, int64_t sum_bytes);
 bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
 
-// Whether grad_weight has so few positions in all that their operands are fewer than the sums, which are then stored once, where they
-// belong; lanes are the weights of an output channel.
+// Whether grad_weight has so few positions in all that their operands are fewer than the sums, which are then stored
+// once, where they belong; lanes are the weights of an output channel.
 bool sums_few_positions(const Conv1dProblem& p);
 
-// Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that is often a power
-// of two, they compete for the same sets of the L1 cache.
+// Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that
+// is often a power of two, they compete for the same sets of the L1 cache.
 constexpr int64_t kTapsInPlace = 8;
 
-// A depthwise layer whose lanes are channels, or one of few channels a group whose lanes are groups. An item of work covers q_block positions of
-// channel_block lanes; the last block has what is less than a vector more.
+// A depthwise layer whose lanes are channels, or one of few channels a group whose lanes are groups. An item of work
+// covers q_block positions of channel_block lanes; the last block has what is less than a vector more.
 struct ChannelsPlan {
   int64_t channel_block, channel_blocks, q_block;
   bool worth_threads;
   bool from_memory;  // rows that are read in place, or written, are more than the L2 cache holds
 };
 
-// Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and grad_input, or
-// whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the machine.
+// Whether lanes should be channels: those that are neighbours in memory, on both sides or in the source of forward and
+// grad_input, or whose rows are short. Sums of grad_weight depend on it, so it depends on the problem alone, not on the
+// machine.
 bool lanes_are_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 // Whether there are groups enough, whose taps are near enough, for groups of a few channels to be lanes.
 bool fill_lanes(const Correlation& c, int64_t sum_bytes);
-// The same of forward and grad_input, whose sums do not depend on it, for short rows and depth multipliers; and of grad_weight, which has no
-// result to transpose.
+// The same of forward and grad_input, whose sums do not depend on it, for short rows and depth multipliers; and of
+// grad_weight, which has no result to transpose.
 bool filters_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data);
 // `copies`: of an item, source or result are copied, in so many parts.
 ChannelsPlan plan_channels(const Correlation& c, int64_t sum_bytes, int64_t parts, bool copies, const Machine& machine);
 
-// How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of the
-// problem alone: not from the machine, its caches or its threads.
+// How the reduction over (n, lo) of grad_weight is cut. Sums depend on these numbers, so they follow from the shape of
+// the problem alone: not from the machine, its caches or its threads.
 enum class GradWeightLanes {
   positions,        // the dot tiles
   output_channels,  // the outer tile
@@ -247,8 +256,9 @@ struct ReductionPlan {
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };
 
-// grad_weight of a stride of 1 is that of another layer as well, in which x and grad_y have changed places: with li = lo + k * dilation -
-// pad_left, lo = li + (K - 1 - k) * dilation - ((K - 1) * dilation - pad_left). Its padding may be negative.
+// grad_weight of a stride of 1 is that of another layer as well, in which x and grad_y have changed places: with li =
+// lo + k * dilation - pad_left, lo = li + (K - 1 - k) * dilation - ((K - 1) * dilation - pad_left). Its padding may be
+// negative.
 Conv1dProblem exchanged_problem(const Conv1dProblem& p);
 // Whether that is less work: because input channels fill lanes, or rows of tiles, that output channels do not.
 bool exchanges_operands(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data);

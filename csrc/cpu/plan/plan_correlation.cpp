@@ -13,30 +13,33 @@ namespace {
 
 // Positions that make it worth while to keep a panel that small: each sum of a tile is loaded and stored once a block.
 constexpr int64_t kL1Positions = 512;
-// Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they are
-// weights enough to meet every element of it a thousand times.
+// Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they
+// are weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
-// Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run, as forward has
-// them, or a tile's few of each channel.
+// Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run,
+// as forward has them, or a tile's few of each channel.
 constexpr int64_t kUnpackedVectors = 1, kUnpackedVectorsOfChannels = 3;
-// Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in grad_input, whose weights are
-// packed across memory, more.
+// Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in
+// grad_input, whose weights are packed across memory, more.
 constexpr int64_t kPairChannels = 8, kPairForward = 32, kPairGradInput = 128;
 // Splitting phases costs less than packing ends that are more of a row than one position in so many.
 constexpr int64_t kHalvedRow = 24;
 
-// Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for many rows.
+// Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for
+// many rows.
 constexpr int64_t kPassedVectors = 16;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
 
-// Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read in runs.
+// Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read
+// in runs.
 constexpr int64_t kBandBytes = 256;
 // Of their weights, those of a phase that stay in the L1 cache for all positions.
 constexpr int64_t kPhaseBytes = 24 << 10;
-// Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and back: in forward, in
-// grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are better off at any number, because nothing
-// interleaves them; as long as weights that are packed again for some of the samples meet so many positions.
+// Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and
+// back: in forward, in grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are
+// better off at any number, because nothing interleaves them; as long as weights that are packed again for some of the
+// samples meet so many positions.
 constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kRepackedPositions = 64;
 // Positions are turned round for at least so many rows, or half as many as there are of them.
 constexpr int64_t kTurningRows = 64;
@@ -54,8 +57,8 @@ DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   return sums ? DirectTile::sums : one_row && c.phases == 1 ? DirectTile::pairs : DirectTile::none;
 }
 
-// Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from the L2 cache one
-// by one, behind those that are evicted for them.
+// Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from
+// the L2 cache one by one, behind those that are evicted for them.
 bool rows_meet(const Correlation& c, int64_t row_bytes) { return c.taps == 1 && row_bytes % (4 << 10) == 0; }
 
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
@@ -118,7 +121,8 @@ int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads) {
   const int64_t q_total = c.q_total();
   if (!has_short_rows(c)) return 1;
-  // Gathering and scattering cost as much as an idle lane in ten; more waits where one row of a few channels has no sums beside its own.
+  // Gathering and scattering cost as much as an idle lane in ten; more waits where one row of a few channels has no
+  // sums beside its own.
   const bool waits = c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1;
   if (!waits && q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11)
     return 1;
@@ -131,7 +135,8 @@ int64_t samples_together(
 
 bool has_short_rows(const Correlation& c) {
   const int64_t q_total = c.q_total();
-  // Of one row a group, whose loads cross cache lines where its samples stand alone, with taps enough to repay moving it, those twice as long.
+  // Of one row a group, whose loads cross cache lines where its samples stand alone, with taps enough to repay moving
+  // it, those twice as long.
   const bool crosses =
       c.rows == 1 && c.channels < kTapRowsChannels && c.phases * c.source_stride == 1 && c.unit_step() && c.taps > 4;
   return c.n > 1 && q_total > 0 && q_total < (crosses ? 2 * kShortRow : kShortRow) &&
@@ -173,7 +178,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.pack_weights =
       data.pairs || c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > unpacked;
 
-  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads whole vectors.
+  // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads
+  // whole vectors.
   const auto part = [&](int64_t parts) {
     const int64_t length = ceil_div(q_total, parts), unit = length > tile && threads == 1 ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
@@ -221,8 +227,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.n_block *= width;
   plan.tile_block = plan.held_tiles;
 
-  // Equal shares of what is held, for all threads: give up sharing first, then split positions, then rows, as far as that helps. The
-  // first thread has the largest share, because the last block of a row is shorter than others: so much of an equal one.
+  // Equal shares of what is held, for all threads: give up sharing first, then split positions, then rows, as far as
+  // that helps. The first thread has the largest share, because the last block of a row is shorter than others: so much
+  // of an equal one.
   const auto share = [&] {
     const int64_t q_blocks = ceil_div(q_total, plan.q_block), tile_blocks = ceil_div(plan.held_tiles, plan.tile_block);
     const int64_t of_row = q_blocks * tile_blocks;

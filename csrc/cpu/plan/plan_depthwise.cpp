@@ -14,16 +14,17 @@ constexpr int64_t kChannelSpan = 2048;
 // With more taps a phase, a transposed source is transposed into rows whose taps share loads, instead of the result.
 constexpr int64_t kChannelTaps = 32;
 
-// Rows of fewer bytes of sums than this, as long as fewer samples than fill half of a cache line stand side by side, are transposed: lanes are
-// idle otherwise, or every row has an end to pack. So are those of a stride, whose phases are another copy, of any number of samples; of a few,
-// up to twice as long.
+// Rows of fewer bytes of sums than this, as long as fewer samples than fill half of a cache line stand side by side,
+// are transposed: lanes are idle otherwise, or every row has an end to pack. So are those of a stride, whose phases are
+// another copy, of any number of samples; of a few, up to twice as long.
 constexpr int64_t kTransposedRow = 256, kFewSamples = 8;
 
-// Up to so many bytes of sums a row of grad_y, transposing a row and what it meets takes less time than packing its ends and loading, storing
-// and adding up 64 bytes of sums for each tap; less where several taps share a load.
+// Up to so many bytes of sums a row of grad_y, transposing a row and what it meets takes less time than packing its
+// ends and loading, storing and adding up 64 bytes of sums for each tap; less where several taps share a load.
 constexpr int64_t kSummedRow = 1024, kSummedFirRow = 768;
 
-// Depth multipliers: up to so many channels of a group, whose first, second ... are rows of lanes each, or rows of a group.
+// Depth multipliers: up to so many channels of a group, whose first, second ... are rows of lanes each, or rows of a
+// group.
 constexpr int64_t kMultiplier = 4;
 
 // A sixth of the lanes may be idle.
@@ -105,7 +106,8 @@ bool sums_by_channels(const Correlation& c, int64_t sum_bytes, DataFacts data) {
   const int64_t lanes = 64 / sum_bytes;
   const bool shares = c.unit_step() == 1 && c.taps > lanes;
   const bool short_rows = c.q_total() * sum_bytes <= (shares ? kSummedFirRow : kSummedRow) && c.source_stride <= c.taps;
-  // Of one side with channels innermost, the other one is transposed into lanes: a block of channels at a time, not a row.
+  // Of one side with channels innermost, the other one is transposed into lanes: a block of channels at a time, not a
+  // row.
   return lanes_are_channels(c, sum_bytes, data) ||
          ((short_rows || data.source_innermost) && c.rows == 1 && c.channels == 1 && fill_lanes(c, sum_bytes));
 }

@@ -14,8 +14,8 @@ namespace {
 
 // From this many output channels in a group they fill the lanes of a vector, if need be with zeros.
 constexpr int64_t kOuterChannels = 8;
-// Costs of a position, in products of 64 bytes that `outer` makes from two vectors of output channels. Fitted to layers of 1 to 512 channels,
-// 1 to 41 taps and 16 to 30,000 positions, on both instruction sets.
+// Costs of a position, in products of 64 bytes that `outer` makes from two vectors of output channels. Fitted to layers
+// of 1 to 512 channels, 1 to 41 taps and 16 to 30,000 positions, on both instruction sets.
 //   dot      a product of rows that are not aligned, and of a single row, which loads x for each; what a row of positions adds to load and
 //            store sums, more for a short one, much of which is a tail
 //   outer    the part that a tile one vector wide adds, because it loads an element of x for each product; transposing 64 bytes of channels
@@ -31,11 +31,11 @@ constexpr int64_t kDotLength = 256;
 constexpr double kTransformedProduct = 0.6;
 // Exchanged operands place each weight on its own, and are a call beside that of the bias; they have to save a little.
 constexpr double kPlaced = 4.4, kCall = 8000, kExchanged = 0.95;
-// Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to be made once for
-// all of them: which of the two is more. So many weights fill vectors.
+// Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to
+// be made once for all of them: which of the two is more. So many weights fill vectors.
 constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
-// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows where
-// they are, from memory that delivers long runs faster: pages of them where x has few channels.
+// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows
+// where they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
 // Sums and copied rows of an item whose sums meet few positions stay in the L1 cache.
@@ -44,7 +44,8 @@ constexpr int64_t kL1Bytes = 24 << 10;
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
 constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
-// Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they need be.
+// Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they
+// need be.
 constexpr int64_t kTransposedChannels = 64;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
@@ -142,7 +143,8 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes, bool
   const int64_t equal_parts = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   r.length = ceil_div(ceil_div(p.l_out, equal_parts), unit) * unit;
   r.blocks_per_sample = std::max<int64_t>(ceil_div(p.l_out, std::max<int64_t>(r.length, 1)), 1);
-  // Blocks of equal numbers of samples: where they stand side by side, those that the last one lacks are multiplied too.
+  // Blocks of equal numbers of samples: where they stand side by side, those that the last one lacks are multiplied
+  // too.
   const int64_t n = std::max<int64_t>(p.n, 1);
   r.runs = ceil_div(n, ceil_div(n, std::clamp<int64_t>(positions / std::max<int64_t>(p.l_out, 1), 1, n)));
   r.blocks = ceil_div(p.n, r.runs) * r.blocks_per_sample;
@@ -226,7 +228,8 @@ class GradWeightCuts {
  private:
   void cut_positions() {
     const int64_t sum_lanes = 64 / sum_bytes_;
-    // grad_y that is as `outer` wants it stays where it is, if each of its elements is read by one tile of all weights and the bias.
+    // grad_y that is as `outer` wants it stays where it is, if each of its elements is read by one tile of all weights
+    // and the bias.
     plan_.in_place = data_.narrowness == 1 && data_.channels_innermost && c_.rows % machine_.lanes == 0 &&
                      c_.channels > 0 && c_.channels * c_.taps < machine_.outer_rows;
     const DirectReads direct(c_, sum_bytes_, data_, sum_lanes);
@@ -334,7 +337,8 @@ class GradWeightCuts {
     }
   }
 
-  // Smaller blocks until threads have equal shares. Items of other output channels pack x once more: less than transposing grad_y.
+  // Smaller blocks until threads have equal shares. Items of other output channels pack x once more: less than
+  // transposing grad_y.
   void share_evenly(int64_t least_co, int64_t unit) {
     while (!is_even() && plan_.group_block > 1) plan_.group_block = ceil_div(plan_.group_block, 2);
     while (!is_even() && plan_.ci_block > 8) plan_.ci_block = ceil_div(plan_.ci_block, 2);

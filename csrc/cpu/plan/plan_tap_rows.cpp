@@ -8,17 +8,18 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// As many positions of a channel at a time as memory delivers at full speed, of up to so many channels, which share loading and storing the
-// sums of a tile: of more, what is fetched ahead comes late.
+// As many positions of a channel at a time as memory delivers at full speed, of up to so many channels, which share
+// loading and storing the sums of a tile: of more, what is fetched ahead comes late.
 constexpr int64_t kTapRowsPositions = 2048, kTapRowsBlock = 64;
 // A block of a transposed source is so many times as long as the way from its first tap to the last.
 constexpr int64_t kReaches = 4;
 // Taps of all rows that repay packing what they meet.
 constexpr int64_t kPackedTaps = 32;
-// In products of direct sums with a tap at a position, fitted to layers of 2 to 16 rows, 24 to 512 channels, 3 to 15 taps and 24 to 256
-// positions, of 1 to 20 samples, on AVX2 and AVX-512. A tile whose rows are taps has a shorter loop, the more so the fewer they are; what
-// z of a position is stored and added up for, all channels share. Direct sums pack each weight, which costs more where weights leave the
-// L1 cache, and their few rows share unaligned loads and fill tiles of long rows alone.
+// In products of direct sums with a tap at a position, fitted to layers of 2 to 16 rows, 24 to 512 channels, 3 to 15
+// taps and 24 to 256 positions, of 1 to 20 samples, on AVX2 and AVX-512. A tile whose rows are taps has a shorter loop,
+// the more so the fewer they are; what z of a position is stored and added up for, all channels share. Direct sums pack
+// each weight, which costs more where weights leave the L1 cache, and their few rows share unaligned loads and fill
+// tiles of long rows alone.
 constexpr double kTapProduct = 1.1, kTileProduct = 1.5, kTapSum = 12;
 constexpr double kPackedWeight = 8, kDistantWeight = 24, kRowLoads = 0.15, kLongTile = 64;
 
@@ -29,7 +30,8 @@ bool taps_are_rows(const Correlation& c, Algorithm algorithm) {
   if (c.rows == 1) return c.channels >= kTapRowsChannels;
   // Products with the padding are not made, which would lose what is not finite among the weights in forward.
   if (algorithm == Algorithm::direct || c.step > 0) return false;
-  // Rows that fill a vector are lanes where there are not many more positions (few_positions.cpp), unless most of these are padding.
+  // Rows that fill a vector are lanes where there are not many more positions (few_positions.cpp), unless most of these
+  // are padding.
   const int64_t q_total = c.with_outside().q_total();
   if (c.rows >= kTapRowsChannels && q_total <= 2 * std::min(c.rows, c.source_length)) return false;
   const double source = double(c.source_length), positions = double(q_total);
@@ -58,8 +60,8 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
   plan.one_tap.out_length = c.source_length;
   plan.one_tap.channels = std::min(c.channels, kTapRowsChannels);
   const int64_t width = samples_together(plan.one_tap, sum_bytes, machine, lanes, threads);
-  // The sums of all taps leave most of the L2 cache to the channels: half of it to those that few taps read where they are, a quarter to those
-  // that many pass over, for twice as long.
+  // The sums of all taps leave most of the L2 cache to the channels: half of it to those that few taps read where they
+  // are, a quarter to those that many pass over, for twice as long.
   const bool few_taps = c.rows * c.taps <= kDirectProducts * c.phases;
   const int64_t channel_bytes = machine.l2_bytes / (few_taps ? 2 : 4);
   const int64_t longest_run = few_taps ? kTapRowsPositions : 2 * kTapRowsPositions;
@@ -89,8 +91,8 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
       (c.rows == 1 && rows_spread(plan.channel_block, data.source_row * sum_bytes, read * sum_bytes, machine.l2_bytes));
   plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && zeros && in_place;
 
-  // A tile reads from its first tap to its last, and so is cut where the way to the next tap is long, unless it reads all of the source
-  // anyway.
+  // A tile reads from its first tap to its last, and so is cut where the way to the next tap is long, unless it reads
+  // all of the source anyway.
   const int64_t longest = zeros && q_total <= plan.q_block ? c.last_offset() - c.first_offset() : plan.q_block / 8;
   const int64_t unit = plan.direct ? lanes : 1;
   int64_t most_extra = 0;

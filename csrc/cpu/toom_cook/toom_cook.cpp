@@ -82,7 +82,8 @@ class ToomCookCall {
 
   // Of a band and channels c, to [point][channel][tap group][j][row].
   void transform_weights(int64_t group, const ToomCookBand& band, int64_t channel0, int64_t channels, T* to) const {
-    // Taps of a channel c in the order [t][j][r], those beyond the kernel being zeros: k, or backwards for a negative step.
+    // Taps of a channel c in the order [t][j][r], those beyond the kernel being zeros: k, or backwards for a negative
+    // step.
     const int64_t padded = plan_.tap_groups * plan_.taps * plan_.source_phases, rows = band.rows();
     const int64_t of_tap = plan_.source_phases * rows, fitting = kPackedBytes / (padded * rows * int64_t(sizeof(T)));
     const int64_t most =
@@ -103,8 +104,8 @@ class ToomCookCall {
     }
   }
 
-  // Of rows that are channels of the result. Their weights follow each other as they should: one transposition of long rows, to the
-  // end of the room, from where those of each channel move to their place.
+  // Of rows that are channels of the result. Their weights follow each other as they should: one transposition of long
+  // rows, to the end of the room, from where those of each channel move to their place.
   void pack_forwards(const E* w, int64_t rows, int64_t channels, int64_t padded, T* to) const {
     const int64_t of_channel = c_.taps * rows, gap = padded * rows - of_channel;
     T* from = to + gap * channels;
@@ -182,8 +183,8 @@ class ToomCookCall {
             .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
     }
 
-    // Channels of the result that are transposed together: so many that both sides are several cache lines, as far as they fit the L2
-    // cache.
+    // Channels of the result that are transposed together: so many that both sides are several cache lines, as far as
+    // they fit the L2 cache.
     int64_t channels_transposed() const {
       constexpr int64_t kChannels = 64, kBytes = 512 << 10;
       const int64_t fitting = kBytes / (plan_.band_phases * result_row_ * int64_t(sizeof(T)));
@@ -259,8 +260,8 @@ class ToomCookCall {
       }
     }
 
-    // Positions q of `count` rows from (channel, phase) on, together as far as all of them lie inside the result: rows of phases that
-    // follow each other, or of channels.
+    // Positions q of `count` rows from (channel, phase) on, together as far as all of them lie inside the result: rows
+    // of phases that follow each other, or of channels.
     void write_rows(int64_t n, int64_t channel, int64_t phase, const T* rows, int64_t from_row, int64_t count) const {
       const MutableView& out = call_.out_;
       const bool channels_together = out.stride_l != 1;

@@ -1,28 +1,29 @@
 // forward and grad_input with fewer multiplications: Toom-Cook's minimal filtering F(m, r), m = kToomCookOutputs
 // results of r taps for n = m + r - 1 multiplications, for the instruction set of `table`.
 //
-// With a dilation of d = |step| and the taps counted upwards in the source, position q = (t * m + i) * d + e of the result
-// belongs to phase e < d, tile t, place i < m; a kernel longer than r is a sum over groups g of r taps:
+// With a dilation of d = |step| and the taps counted upwards in the source, position q = (t * m + i) * d + e of the
+// result belongs to phase e < d, tile t, place i < m; a kernel longer than r is a sum over groups g of r taps:
 //
 //     source[c, a, u, e] = sum over s < n of B^T[a][s] * source[c, (u * m + s) * d + e + first]
 //     weight[r, c, a, g] = sum over s < r of G[a][s] * w[r, c, g * r + s]
 //     product[r, a, t, e] = sum over c, g of weight[r, c, a, g] * source[c, a, t + g * r / m, e]
 //     out[r, (t * m + i) * d + e] = sum over a < n of A^T[i][a] * product[r, a, t, e]
 //
-// so that groups share the transformed source: there is one group, or r = m. A stride of s makes it a layer of s times as many
-// channels, or rows, without a stride; taps k = t * s + j of a kernel are taps t of its channel or row j < s:
+// so that groups share the transformed source: there is one group, or r = m. A stride of s makes it a layer of s times
+// as many channels, or rows, without a stride; taps k = t * s + j of a kernel are taps t of its channel or row j < s:
 //
 //     forward       channel (c, j) at position q is source[c, q * s + j + first]
 //     grad_input    row (r, j) at position q is out[r, begin + q * s + s - 1 - j], with taps counted from the last one, k = K - 1
 //
-// where begin + padding - K is a multiple of s. Taps beyond the kernel, t * s + j >= K, are zeros. The last point is infinity, where a
-// group has the value of its last tap: those (g, j) of a channel, or phases j of a row, that lack it have no products there. They come
-// last. K = 3, s = 2 is two taps and one tap: 4 products each and one more, 9 for 12 of a direct sum.
+// where begin + padding - K is a multiple of s. Taps beyond the kernel, t * s + j >= K, are zeros. The last point is
+// infinity, where a group has the value of its last tap: those (g, j) of a channel, or phases j of a row, that lack it
+// have no products there. They come last. K = 3, s = 2 is two taps and one tap: 4 products each and one more, 9 for 12
+// of a direct sum.
 //
 // Where a padding mode repeats positions, `begin` is outside, and what is outside is added to what it repeats.
 //
-// The sums over channels are those of the correlate tile, whose lanes are columns (t, e), with groups and channels j as its taps; samples
-// stand one after another in a row.
+// The sums over channels are those of the correlate tile, whose lanes are columns (t, e), with groups and channels j as
+// its taps; samples stand one after another in a row.
 #pragma once
 
 #include <algorithm>
@@ -65,7 +66,8 @@ struct ToomCookForm {
   double source_cost(double of_channels) const;
   double column_cost(double of_rows, double of_channels) const;
   int64_t positions() const { return kToomCookOutputs * dilation; }  // from one tile to the next
-  // Runs of a dilation that fill vectors are transformed where they are; others are first split into the places of tiles.
+  // Runs of a dilation that fill vectors are transformed where they are; others are first split into the places of
+  // tiles.
   bool runs_fill(int64_t lanes) const { return dilation >= lanes; }
   // Columns of the source beyond those of the result, which tap groups read.
   int64_t halo() const { return (tap_groups - 1) * dilation; }
@@ -74,7 +76,8 @@ struct ToomCookForm {
   int64_t source_positions(int64_t q_len) const { return (q_len + tap_groups) * positions(); }
 };
 
-// Rows whose weights and products are held at a time, in the order [j][r]: some channels r of the result, at some phases j.
+// Rows whose weights and products are held at a time, in the order [j][r]: some channels r of the result, at some
+// phases j.
 struct ToomCookBand {
   int64_t r0, channels, j0, phases;
   int64_t rows() const { return channels * phases; }
@@ -103,7 +106,8 @@ struct ToomCookPlan : ToomCookForm {
   }
 };
 
-// Whether the products saved repay the transforms: decided by the layer and the length of its result, never by the batch or the machine.
+// Whether the products saved repay the transforms: decided by the layer and the length of its result, never by the
+// batch or the machine.
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes);
 
 // The same of grad_weight, for a forward correlation. The batch is summed over anyway, so it has a say here.

@@ -1,11 +1,12 @@
-// An item of grad_weight by Toom-Cook's filtering: the form of toom_cook.h, bilinear in weight and source, differentiated.
+// An item of grad_weight by Toom-Cook's filtering: the form of toom_cook.h, bilinear in weight and source,
+// differentiated.
 //
 //     gradient[co, a, t, e] = sum over places i < m of A^T[i][a] * grad_y[co, (t * m + i) * d + e]
 //     sum[co, c, a, g] = sum over n, t, e of gradient[co, a, t, e] * source[c, a, t + g * r / m, e]
 //     grad_w[co, c, g * r + s] = sum over a of G[a][s] * sum[co, c, a, g]
 //
-// with (c, j) in the place of c, and tap (g * r + s) * stride + j of c as its tap, where there is a stride. Without that tap for s = r - 1,
-// (c, g, j) has no sum at infinity, which meets no other s.
+// with (c, j) in the place of c, and tap (g * r + s) * stride + j of c as its tap, where there is a stride. Without
+// that tap for s = r - 1, (c, g, j) has no sum at infinity, which meets no other s.
 //
 // At each point this is the outer tile, with columns (t, e) as its positions. The bias sums grad_y itself.
 #pragma once
@@ -82,8 +83,8 @@ class ToomCookItem {
     write(co0, count);
   }
 
-  // Columns that are summed in one chain. The rounding of a chain is amplified when its sum leaves the points, the more the
-  // larger r is, so chains of 128, 64 and 32 keep the error near that of direct sums.
+  // Columns that are summed in one chain. The rounding of a chain is amplified when its sum leaves the points, the more
+  // the larger r is, so chains of 128, 64 and 32 keep the error near that of direct sums.
   int64_t chain() const { return int64_t(32) << (kMaxToomCookTaps - form_.taps); }
 
   int64_t tiles_of(int64_t length) const { return ceil_div(length, form_.positions()); }

@@ -8,26 +8,30 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// In products with direct sums of forward and grad_input: one at the points, where sums are stored in between; the transform of an
-// element of a row or a channel at a point, with its share of packing and of writing; of a weight; what it takes to have one that is
-// shared come from beyond the L2 cache; and in grad_weight to store and load its sum, and a product of direct sums, for which grad_y is
-// transposed too. Fitted to 2000 layers of 2 to 1024 channels, 2 to 100 taps and 8 to 2000 positions, on AVX2 and AVX-512.
+// In products with direct sums of forward and grad_input: one at the points, where sums are stored in between; the
+// transform of an element of a row or a channel at a point, with its share of packing and of writing; of a weight; what
+// it takes to have one that is shared come from beyond the L2 cache; and in grad_weight to store and load its sum, and
+// a product of direct sums, for which grad_y is transposed too. Fitted to 2000 layers of 2 to 1024 channels, 2 to 100
+// taps and 8 to 2000 positions, on AVX2 and AVX-512.
 constexpr double kProduct = 1.1, kTransform = 12, kWeight = 9, kSharedWeight = 6, kSum = 10, kDirectSum = 1.2;
-// Columns fill vectors, at least those of AVX2. A run of them in grad_weight begins and ends, which takes as long as so many more.
+// Columns fill vectors, at least those of AVX2. A run of them in grad_weight begins and ends, which takes as long as so
+// many more.
 constexpr int64_t kLanes = 8, kRunColumns = 3;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
-// Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared weights this
-// much, which leaves room for the products of a band and, if they are not shared, for weights of some of its channels.
+// Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared
+// weights this much, which leaves room for the products of a band and, if they are not shared, for weights of some of
+// its channels.
 constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 3 << 17;
-// Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for every band.
+// Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for
+// every band.
 constexpr int64_t kProductBytes = 3 << 16;
 // Rows of a band: vectors of weights to transform, and in grad_input as many neighbours in memory.
 constexpr int64_t kBandRows = 64, kLineBytes = 64;
 // Columns that fit come in whole tiles of about so many.
 constexpr int64_t kTileColumns = 32;
-// Columns of an item: enough for few of them to lie between samples or beyond the end; or those that tap groups share with the next
-// item, kHalos times, as far as products of kTileRows rows have room.
+// Columns of an item: enough for few of them to lie between samples or beyond the end; or those that tap groups share
+// with the next item, kHalos times, as far as products of kTileRows rows have room.
 constexpr int64_t kColumns = 288, kHalos = 4, kTileRows = 8;
 
 int64_t most_columns(const ToomCookForm& form, int64_t sum_bytes) {
@@ -60,8 +64,8 @@ ToomCookPlan cut_into(
   const int64_t unit_rows = std::min(machine.correlate_rows, plan.rows);
   const int64_t tile = lanes * machine.correlate_vectors[unit_rows];
 
-  // The transformed source of a point meets all rows of a band, and stays in the L2 cache beside their weights and products. Items that
-  // share many weights have less room for it.
+  // The transformed source of a point meets all rows of a band, and stays in the L2 cache beside their weights and
+  // products. Items that share many weights have less room for it.
   const int64_t column_bytes = plan.points * plan.channels * sum_bytes;
   const int64_t shared_bytes = weight_bytes(c, plan, sum_bytes) / machine.threads;
   const int64_t fitting =
@@ -89,8 +93,8 @@ ToomCookPlan cut_into(
       std::min((plan.shared_weights ? 1 : 2) * kProductBytes / sum_bytes / row_products, kBandRows);
   const int64_t fitting_channels = band_rows / plan.phases, step = unit_rows / std::gcd(unit_rows, plan.phases);
   const int64_t whole = fitting_channels < step ? fitting_channels : fitting_channels / step * step;
-  // Channels that are neighbours in memory, and whole cache lines: less than two lines of them are whole ones, if these are not fewer, and
-  // if need be of a part of the phases.
+  // Channels that are neighbours in memory, and whole cache lines: less than two lines of them are whole ones, if these
+  // are not fewer, and if need be of a part of the phases.
   const int64_t line = kLineBytes / sum_bytes, of_lines = std::max(fitting_channels / line, int64_t(1)) * line;
   const bool lines =
       rows_innermost && c.rows % line == 0 && 2 * band_rows >= line && whole < 2 * line && whole <= of_lines;
@@ -139,8 +143,8 @@ double cost(const Correlation& c, const ToomCookPlan& plan, const Machine& machi
 bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes) {
   if (!has_form(c, algorithm) || (c.fold_left + c.fold_right) * kEnds > c.out_length) return false;
   const ToomCookForm form(c);
-  // Few weights are transformed once, others for as many columns as there is room for; the source of every block with those that its
-  // tap groups share with the next.
+  // Few weights are transformed once, others for as many columns as there is room for; the source of every block with
+  // those that its tap groups share with the next.
   const int64_t column_bytes = form.points * form.channels * sum_bytes;
   const int64_t fitting =
       std::min(kItemBytes / column_bytes / kTileColumns * kTileColumns, most_columns(form, sum_bytes));
@@ -195,8 +199,9 @@ ToomCookForm::ToomCookForm(const Correlation& c)
 }
 
 ToomCookPlan plan_toom_cook(const Correlation& c, int64_t sum_bytes, bool rows_innermost, const Machine& machine) {
-  // Few weights are transformed once. More than that are transformed by every item, those of a band just before they are used, for as
-  // many columns as there is room for; or are shared by several threads, which have room for them together.
+  // Few weights are transformed once. More than that are transformed by every item, those of a band just before they
+  // are used, for as many columns as there is room for; or are shared by several threads, which have room for them
+  // together.
   const int64_t threads = machine.threads, bytes = weight_bytes(c, ToomCookForm(c), sum_bytes);
   ToomCookPlan best = cut_into(c, sum_bytes, rows_innermost, machine, {bytes <= kSharedBytes, true});
   if (threads == 1) return best;

@@ -13,8 +13,8 @@ namespace torch_conv1d::cpu {
 // The longest vector of any instruction set, in elements: room for what a transform stores beyond the end.
 constexpr int64_t kVectorRoom = 16;
 
-// Elements from one row to the next, for `count` and the room: whole cache lines, and not a multiple of 2 KiB, so that rows
-// do not compete for the same lines of the L1 cache.
+// Elements from one row to the next, for `count` and the room: whole cache lines, and not a multiple of 2 KiB, so that
+// rows do not compete for the same lines of the L1 cache.
 inline int64_t padded_row(int64_t count) {
   const int64_t row = ceil_div(count + kVectorRoom, kVectorRoom) * kVectorRoom;
   return row % 512 ? row : row + kVectorRoom;
@@ -68,7 +68,8 @@ struct ToomCookSource {
   }
 
  private:
-  // A panel that stays in the L1 cache on its way into the transform; of channels that are neighbours, whole cache lines.
+  // A panel that stays in the L1 cache on its way into the transform; of channels that are neighbours, whole cache
+  // lines.
   static constexpr int64_t kPanelBytes = 16 << 10, kChannelsTransposed = 16;
 };
 

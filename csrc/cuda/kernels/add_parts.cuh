@@ -1,4 +1,5 @@
-// The end of every grad_weight: partial[part][co][weight], with the bias as the last weight of its channel, summed over the parts.
+// The end of every grad_weight: partial[part][co][weight], with the bias as the last weight of its channel, summed over
+// the parts.
 #pragma once
 
 #include "device.cuh"

@@ -1,10 +1,13 @@
-// forward and grad_input of any layer, as the one operation of correlation.h: tiles of ROWS channels x POSITIONS positions a thread.
+// forward and grad_input of any layer, as the one operation of correlation.h: tiles of ROWS channels x POSITIONS
+// positions a thread.
 //
-// A stage is a block of channels x taps: the rows of the source go to shared memory as a tile of `source_stride` planes, the weights as
-// [channel][tap][row], so that the ROWS of a thread are one or two wide loads that its whole warp shares. Each tap then costs POSITIONS + ROWS / 4
-// loads for ROWS x POSITIONS multiply-adds: 6 for 32 in the widest tile, which leaves the FMA units the bottleneck.
+// A stage is a block of channels x taps: the rows of the source go to shared memory as a tile of `source_stride`
+// planes, the weights as [channel][tap][row], so that the ROWS of a thread are one or two wide loads that its whole
+// warp shares. Each tap then costs POSITIONS + ROWS / 4 loads for ROWS x POSITIONS multiply-adds: 6 for 32 in the
+// widest tile, which leaves the FMA units the bottleneck.
 //
-// Every result is one chain over channels, then taps, whatever the tile. SLIDE: the rows are neighbouring positions of one channel.
+// Every result is one chain over channels, then taps, whatever the tile. SLIDE: the rows are neighbouring positions of
+// one channel.
 #pragma once
 
 #include "../kernels.h"
@@ -83,7 +86,8 @@ __global__ void __launch_bounds__(kCorrelateThreads, 1) correlate(Correlate a, c
 #pragma unroll
                   for (int i = 0; i < POSITIONS; ++i) sums[r][i] = std::fma(taps_of_rows.value[r], x[i], sums[r][i]);
               } else {
-            // Where the rows begin and end, some of them have no tap here: left out, since zero times infinity is not zero.
+            // Where the rows begin and end, some of them have no tap here: left out, since zero times infinity is not
+            // zero.
 #pragma unroll
                 for (int r = 0; r < ROWS; ++r)
                   if (k >= r && k - r < c.taps) {

@@ -1,21 +1,24 @@
-// forward and grad_input on tensor cores: an implicit product of matrices without im2col. Rows are channels of the result, columns its positions, and
-// the inner dimension is (blocks of 8 words of channels, taps):
+// forward and grad_input on tensor cores: an implicit product of matrices without im2col. Rows are channels of the
+// result, columns its positions, and the inner dimension is (blocks of 8 words of channels, taps):
 //
 //     out[row, q] += sum over word of w[row, word, k] * source[word, q * source_stride + offset(k)]
 //
-// A stage copies the source of some channels, with the halo of all taps, into shared memory as tile[word][position], where positions are in planes as
-// tile.cuh has them. A tap is then an offset into the same tile: K multiplications use what one im2col column would. Words of 2 channels are made on the
-// way, which no copy of whole bytes (cp.async) and no aligned transposition (ldmatrix) could do; the other blocks of the multiprocessor hide the latency.
+// A stage copies the source of some channels, with the halo of all taps, into shared memory as tile[word][position],
+// where positions are in planes as tile.cuh has them. A tap is then an offset into the same tile: K multiplications use
+// what one im2col column would. Words of 2 channels are made on the way, which no copy of whole bytes (cp.async) and no
+// aligned transposition (ldmatrix) could do; the other blocks of the multiprocessor hide the latency.
 //
-// Column n of product j of a warp is its position 8 * (n / 2) + 2 * j + n % 2. So a lane ends with 8 neighbouring positions of a row, which it stores as
-// 16 bytes. Its loads of b meet no bank twice if pitch % 8 == 2, pitch being the words from one row of the tile to the next: lane (g, t) reads bank
+// Column n of product j of a warp is its position 8 * (n / 2) + 2 * j + n % 2. So a lane ends with 8 neighbouring
+// positions of a row, which it stores as 16 bytes. Its loads of b meet no bank twice if pitch % 8 == 2, pitch being the
+// words from one row of the tile to the next: lane (g, t) reads bank
 //
 //     t * pitch + 8 * (g / 2) + g % 2 + constant
 //
-// Weights were packed as fragments of a, so that a warp reads 512 bytes in a row; the warps of a block read the same ones, from L1 after the first.
-// With 16 R rows x 32 positions of a warp a step costs 512 R + 1024 bytes of L1 for 4 R products: at 128 bytes and half a product a cycle, R = 3 takes 20 cycles
-// of loads beside 24 of products. Registers: 16 R sums, 4 R + 2 operands, 140 at most with the addresses on sm_90: three blocks of a
-// multiprocessor. Two taps a turn of the loop, as compilers like it, would spill on sm_100.
+// Weights were packed as fragments of a, so that a warp reads 512 bytes in a row; the warps of a block read the same
+// ones, from L1 after the first. With 16 R rows x 32 positions of a warp a step costs 512 R + 1024 bytes of L1 for 4 R
+// products: at 128 bytes and half a product a cycle, R = 3 takes 20 cycles of loads beside 24 of products. Registers:
+// 16 R sums, 4 R + 2 operands, 140 at most with the addresses on sm_90: three blocks of a multiprocessor. Two taps a
+// turn of the loop, as compilers like it, would spill on sm_100.
 #pragma once
 
 #include "../kernels.h"
@@ -23,7 +26,8 @@
 
 namespace torch_conv1d::cuda {
 
-// packed[group][tile of row_tiles * 16 rows][block of words][tap][row tile][lane], from weights as correlation.h numbers them.
+// packed[group][tile of row_tiles * 16 rows][block of words][tap][row tile][lane], from weights as correlation.h
+// numbers them.
 template <class E>
 __global__ void pack_fragments(Correlation c, int row_tiles, int64_t count, const E* w, RowFragment<E>* packed) {
   const int64_t blocks = word_blocks(c.channels, kOfWord<E>), tiles = ceil_div(c.rows, row_tiles * kMmaRows);

@@ -1,5 +1,5 @@
-// What the depthwise kernels share. They are instantiated for up to 4 and up to 8 taps; a tap that a kernel lacks is skipped, not
-// multiplied by zero.
+// What the depthwise kernels share. They are instantiated for up to 4 and up to 8 taps; a tap that a kernel lacks is
+// skipped, not multiplied by zero.
 #pragma once
 
 #include <algorithm>

@@ -1,9 +1,9 @@
-// Depthwise layers whose channels are innermost: a thread owns V neighbouring channels and slides along the row, so a position is loaded once
-// by a thread, and neighbouring threads load neighbouring channels.
+// Depthwise layers whose channels are innermost: a thread owns V neighbouring channels and slides along the row, so a
+// position is loaded once by a thread, and neighbouring threads load neighbouring channels.
 //
-// The window of the last TAPS positions is an array whose slots are reused in turn: the loop over positions is unrolled TAPS times,
-// which makes every slot a register. V = kOwned is 16 bytes of channels, less where the registers of
-// TAPS x V taps, window and (backward) sums of taps would be more than 96: 16-bit elements with 8 taps.
+// The window of the last TAPS positions is an array whose slots are reused in turn: the loop over positions is unrolled
+// TAPS times, which makes every slot a register. V = kOwned is 16 bytes of channels, less where the registers of TAPS x
+// V taps, window and (backward) sums of taps would be more than 96: 16-bit elements with 8 taps.
 #pragma once
 
 #include "depthwise.cuh"

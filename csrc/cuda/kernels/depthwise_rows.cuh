@@ -1,7 +1,8 @@
 // Depthwise layers whose positions are innermost: a thread owns one aligned block of 16 bytes of a row of the result.
 //
-// Rows start anywhere, so the source is read in its own aligned blocks and shifted in registers. The shift is the same for the whole row,
-// so its branches are uniform, and free where rows are aligned. Blocks overlap by the halo; the second read of a block hits L1.
+// Rows start anywhere, so the source is read in its own aligned blocks and shifted in registers. The shift is the same
+// for the whole row, so its branches are uniform, and free where rows are aligned. Blocks overlap by the halo; the
+// second read of a block hits L1.
 //
 // Registers of the largest instantiation (16-bit elements, 8 taps): 3 blocks of 4, a window of 24, 8 taps, 8 sums.
 #pragma once
@@ -24,8 +25,8 @@ __device__ inline int misalignment(const E* row, int64_t position = 0) {
   return int((reinterpret_cast<uintptr_t>(row) / sizeof(E) + uintptr_t(position)) % kBlock<E>);
 }
 
-// values[i] = values[i + shift] for a shift below 2 * STEP, one of its bits after the other. STEP is a template argument, because an array stays
-// in registers only if every index is a constant early in compilation.
+// values[i] = values[i + shift] for a shift below 2 * STEP, one of its bits after the other. STEP is a template
+// argument, because an array stays in registers only if every index is a constant early in compilation.
 template <int STEP, int SIZE, class T>
 __device__ inline void shift_left(T (&values)[SIZE], int shift) {
   if constexpr (STEP > 0) {
@@ -110,8 +111,8 @@ __global__ void __launch_bounds__(kDepthwiseThreads, 1) depthwise_rows(Depthwise
     }
 }
 
-// grid (channels, parts), block (blocks of 16 bytes, a power of two; channels).
-// partial[part][c][k], and [c][kernel_size] for the bias; shared memory holds kernel_size + 1 sums a warp where a row has several.
+// grid (channels, parts), block (blocks of 16 bytes, a power of two; channels). partial[part][c][k], and
+// [c][kernel_size] for the bias; shared memory holds kernel_size + 1 sums a warp where a row has several.
 template <class E, int TAPS>
 __global__ void __launch_bounds__(kDepthwiseThreads, 1)
     depthwise_rows_backward(DepthwiseBackward a, int64_t parts, const E* w, Sum<E>* partial) {

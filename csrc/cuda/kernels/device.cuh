@@ -47,8 +47,8 @@ __device__ inline E* pointer_to(const MutableView& view, int64_t n, int64_t c, i
   return static_cast<E*>(view.data) + (n * view.stride_n + c * view.stride_c + l * view.stride_l);
 }
 
-// Where `position` of a padded row is in the row, or -1 for a zero. Tiles and windows ask for positions beyond the padding too, which no
-// result needs: zeros.
+// Where `position` of a padded row is in the row, or -1 for a zero. Tiles and windows ask for positions beyond the
+// padding too, which no result needs: zeros.
 __device__ inline int64_t padded_position(int64_t position, int64_t length, PaddingMode padding) {
   const int64_t source = padded_source(position, length, padding);
   return source < length ? source : -1;
@@ -61,8 +61,8 @@ __device__ inline T* shared_memory() {
   return reinterpret_cast<T*>(shared_bytes);
 }
 
-// The sum of `value` over the `lanes` (a power of two up to 32) neighbouring lanes, in every one of them: a balanced tree, so the
-// order is fixed. All lanes of the warp call it.
+// The sum of `value` over the `lanes` (a power of two up to 32) neighbouring lanes, in every one of them: a balanced
+// tree, so the order is fixed. All lanes of the warp call it.
 template <class T>
 __device__ inline T sum_of_lanes(T value, int lanes) {
   for (int step = lanes / 2; step > 0; step /= 2) value += __shfl_xor_sync(0xffffffff, value, step);

@@ -1,8 +1,8 @@
 // The multiply-add of tensor cores (sm_80 and later), and its operands in registers.
 //
-// A warp adds A (16 rows x 8 words) times B (8 words x 8 columns) to 16 x 8 sums in float. A word is 32 bits of the inner dimension: two
-// neighbouring bfloat16 or float16, or one float rounded to TF32. In words, the fragments of the PTX ISA (mma.m16n8k16, m16n8k8) are the
-// same for all three; with g = lane / 4 and t = lane % 4 a lane holds
+// A warp adds A (16 rows x 8 words) times B (8 words x 8 columns) to 16 x 8 sums in float. A word is 32 bits of the
+// inner dimension: two neighbouring bfloat16 or float16, or one float rounded to TF32. In words, the fragments of the
+// PTX ISA (mma.m16n8k16, m16n8k8) are the same for all three; with g = lane / 4 and t = lane % 4 a lane holds
 //
 //     a[i] = A(row g + 8 * (i % 2), word t + 4 * (i / 2))
 //     b[i] = B(word t + 4 * i, column g)

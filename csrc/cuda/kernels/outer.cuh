@@ -1,9 +1,10 @@
-// grad_weight of any layer: grad_w[co, ci, k] = sum over n, lo of x[n, ci, lo * stride + k * dilation - pad_left] * grad_y[n, co, lo].
+// grad_weight of any layer: grad_w[co, ci, k] = sum over n, lo of x[n, ci, lo * stride + k * dilation - pad_left] *
+// grad_y[n, co, lo].
 //
-// A thread owns one weight (ci, k) of ROWS output channels of a group. A stage is `positions` positions of one sample: x as a tile of `stride` planes,
-// grad_y as [position][row]. The threads of a block are weights x slices; a slice takes every so-many-th position, and the slices are
-// added in order at the end. One load of x and ROWS / 4 wide ones of grad_y, shared by the warp, serve ROWS multiply-adds. The bias is one
-// more weight, whose x is a row of ones.
+// A thread owns one weight (ci, k) of ROWS output channels of a group. A stage is `positions` positions of one sample:
+// x as a tile of `stride` planes, grad_y as [position][row]. The threads of a block are weights x slices; a slice takes
+// every so-many-th position, and the slices are added in order at the end. One load of x and ROWS / 4 wide ones of
+// grad_y, shared by the warp, serve ROWS multiply-adds. The bias is one more weight, whose x is a row of ones.
 #pragma once
 
 #include "../kernels.h"

@@ -1,17 +1,19 @@
-// grad_weight on tensor cores: rows are output channels of a group, columns its weights (ci, k), the inner dimension is positions,
+// grad_weight on tensor cores: rows are output channels of a group, columns its weights (ci, k), the inner dimension is
+// positions,
 //
 //     grad_w[co, (ci, k)] = sum over n, lo of grad_y[n, co, lo] * x[n, ci, lo * stride + k * dilation - pad_left]
 //
-// A stage is `positions` positions of one sample. A word of two elements holds positions 8 apart, so that the eight words of a product are eight positions in a row,
-// and neighbouring lanes read neighbouring words:
+// A stage is `positions` positions of one sample. A word of two elements holds positions 8 apart, so that the eight
+// words of a product are eight positions in a row, and neighbouring lanes read neighbouring words:
 //
 //     grad_tile[row][8 * b + w]  = positions 8 * H * b + w + 8 * (0 ... H - 1)                       H elements of a word
 //     tile[channel][plane][c]    = positions c + 8 * (0 ... H - 1) of the plane, planes as in tile.cuh
 //
-// Words of x overlap: every tap, whatever its offset, finds words that start where it does. With rows 4 words beyond a multiple of 8 apart lane (g, t) of eight channels reads
-// bank 4 * g + t. The bias is one more product, whose columns are ones. Every warp has all rows and its own columns: with 16 R rows and 64 columns of a warp
-// a step costs 512 R + 2048 bytes of shared memory for 8 R products. Registers: 32 R sums, 4 R of the bias, 4 R + 2 operands, 8 offsets:
-// 222 for R = 4, so two blocks of a multiprocessor.
+// Words of x overlap: every tap, whatever its offset, finds words that start where it does. With rows 4 words beyond a
+// multiple of 8 apart lane (g, t) of eight channels reads bank 4 * g + t. The bias is one more product, whose columns
+// are ones. Every warp has all rows and its own columns: with 16 R rows and 64 columns of a warp a step costs 512 R +
+// 2048 bytes of shared memory for 8 R products. Registers: 32 R sums, 4 R of the bias, 4 R + 2 operands, 8 offsets: 222
+// for R = 4, so two blocks of a multiprocessor.
 #pragma once
 
 #include "../kernels.h"
@@ -19,7 +21,8 @@
 
 namespace torch_conv1d::cuda {
 
-// Rows of words, of the `channels` channels that follow `channel`. STEP: positions from the first of 8 words to the next 8.
+// Rows of words, of the `channels` channels that follow `channel`. STEP: positions from the first of 8 words to the
+// next 8.
 template <class E, int STEP>
 __device__ inline void stage_words(
     const View& view,

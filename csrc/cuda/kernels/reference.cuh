@@ -1,5 +1,5 @@
-// The definition, one thread an element (a warp for each weight): any problem, any strides. Ends the list of candidates, and
-// computes the edges of grad_input under padding modes that repeat positions.
+// The definition, one thread an element (a warp for each weight): any problem, any strides. Ends the list of
+// candidates, and computes the edges of grad_input under padding modes that repeat positions.
 #pragma once
 
 #include "../kernels.h"

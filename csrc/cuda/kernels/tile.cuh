@@ -1,5 +1,6 @@
-// A tile of rows in shared memory, as correlate and outer read it: position s of the tile is in plane s mod planes, column s / planes. With
-// as many planes as the stride, positions that are a stride apart are neighbours: the lanes of a warp meet no bank twice.
+// A tile of rows in shared memory, as correlate and outer read it: position s of the tile is in plane s mod planes,
+// column s / planes. With as many planes as the stride, positions that are a stride apart are neighbours: the lanes of
+// a warp meet no bank twice.
 #pragma once
 
 #include "../../division.h"
@@ -7,7 +8,8 @@
 
 namespace torch_conv1d::cuda {
 
-// Row c of the tile holds positions first, first + 1, ... of channel `channel` + c, in the type of sums. All `threads` threads call it.
+// Row c of the tile holds positions first, first + 1, ... of channel `channel` + c, in the type of sums. All `threads`
+// threads call it.
 template <class E>
 __device__ inline void stage_rows(
     const View& view,

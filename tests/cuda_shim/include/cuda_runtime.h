@@ -1,9 +1,9 @@
 // As much of CUDA as csrc/cuda uses, for a machine without it: kernels compiled by g++ run here, one thread block after
 // another, so that the sanitizers see every access.
 //
-// The threads of a block are fibers. One that is ready, chosen at random, runs until it ends or has to wait at a barrier. So a
-// barrier too few is met by some order in which a thread reads what another has not written yet. Dynamic shared memory is poison
-// when a block starts, and AddressSanitizer knows its size.
+// The threads of a block are fibers. One that is ready, chosen at random, runs until it ends or has to wait at a
+// barrier. So a barrier too few is met by some order in which a thread reads what another has not written yet. Dynamic
+// shared memory is poison when a block starts, and AddressSanitizer knows its size.
 //
 // Stricter than a GPU: a barrier that some thread of the block or warp never reaches is an error.
 #pragma once

@@ -224,19 +224,20 @@ def test_memory_of_a_call_is_seen() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="Linux alone")
 @pytest.mark.parametrize(
-    ("layer", "mode", "dtype"),
+    ("layer", "mode", "dtype", "layout"),
     [
-        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "forward", "float32"),
-        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "grad_weight", "float32"),
-        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "train", "bfloat16"),
-        ("n1_ci1024_co1024_l40_k3_s1_p1_d1_g1", "train", "float16"),
-        ("n1_ci1024_co1024_l3_k3_s1_p0_d1_g1", "train", "bfloat16"),
-        ("n1_ci64_co64_l4096_k1024_s1_p1023x0_d1_g64", "train", "float64"),
-        ("n128_ci512_co4_l100_k41_s1_p20_d1_g1_reflect", "grad_input", "float32"),
+        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "forward", "float32", "ncl"),
+        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "grad_weight", "float32", "ncl"),
+        ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "train", "bfloat16", "ncl"),
+        ("n1_ci1024_co1024_l40_k3_s1_p1_d1_g1", "train", "float16", "ncl"),
+        ("n1_ci1024_co1024_l3_k3_s1_p0_d1_g1", "train", "bfloat16", "ncl"),
+        ("n1_ci64_co64_l4096_k1024_s1_p1023x0_d1_g64", "train", "float64", "ncl"),
+        ("n128_ci512_co4_l100_k41_s1_p20_d1_g1_reflect", "grad_input", "float32", "ncl"),
+        ("n1_ci64_co64_l60000_k4_s768_p0_d1_g64", "grad_input", "bfloat16", "channels_last"),
     ],
 )
-def test_a_call_takes_little_memory(layer: str, mode: str, dtype: str) -> None:
-    case = Case(parse_workload(layer), mode, dtype)
+def test_a_call_takes_little_memory(layer: str, mode: str, dtype: str, layout: str) -> None:
+    case = Case(parse_workload(layer), mode, dtype, layout)
     ours = memory.measure_peak(case, "by_torch_conv1d", threads=2)
     assert ours.beside <= 2 * memory.ALLOWED_PER_THREAD
 

@@ -77,8 +77,8 @@ def settle_malloc() -> None:
     """Lets glibc keep freed memory, as far as it can, so that no call pays for page faults.
 
     It returns freed blocks to the kernel above two thresholds that rise with the largest block
-    freed so far: who pays would be decided by the layers measured before. Blocks of 32 MiB and more
-    are returned in any case.
+    freed so far: who pays would be decided by the layers measured before. Blocks of 32 MiB and
+    more, above which the first does not rise by itself, are returned in any case.
     """
     libc = ctypes.CDLL(None)
     if not hasattr(libc, "mallopt"):

@@ -142,7 +142,7 @@ class FirRowsCall {
   void run_item(int64_t n, int64_t group0, int64_t groups, const RowCut& cut) const {
     const int64_t group_size = c_.channels * layout_.row, spans = int64_t(cut.spans.size());
     const int64_t held =
-        std::clamp<int64_t>(kHeldBytes / (std::max<int64_t>(spans * group_size, 1) * int64_t(sizeof(T))), 1, groups);
+        std::clamp<int64_t>(kL1Panel / (std::max<int64_t>(spans * group_size, 1) * int64_t(sizeof(T))), 1, groups);
     const Scratch<T> panels(spans * held * group_size);
     const RowSums sums(*this);
     for (int64_t first = 0; first < groups; first += held) {
@@ -279,9 +279,6 @@ class FirRowsCall {
     fold_outside(result_, row + result_.lead());
     copy_.out({out, 0, 1, row + result_.lead(), 0, 1, 1, result_.out_length});
   }
-
-  // What is packed at a time stays in the L1 cache.
-  static constexpr int64_t kHeldBytes = 16 << 10;
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;

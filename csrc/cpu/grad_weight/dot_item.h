@@ -20,8 +20,6 @@ class DotItem {
 
   // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
   static constexpr int64_t kResident = 4096 / sizeof(T);
-  // Of the groups of an item, as many at a time as leave their x there.
-  static constexpr int64_t kHeldBytes = 16 << 10;
   // Two pages: the hardware looks ahead within one, and translations of addresses take as long as the data.
   static constexpr int64_t kAhead = 8192 / sizeof(T);
   // An FMA takes 4 cycles, and two start in each.
@@ -34,7 +32,7 @@ class DotItem {
         rows_(b_.groups * b_.co_count),
         is_fir_(b_.co_count == 1 && b_.ci_count == 1 && call.c.unit_step() == 1),
         held_(std::clamp<int64_t>(
-            kHeldBytes / std::max<int64_t>(b_.ci_count * call.layout.row * int64_t(sizeof(T)), 1), 1, b_.groups)),
+            kL1Panel / std::max<int64_t>(b_.ci_count * call.layout.row * int64_t(sizeof(T)), 1), 1, b_.groups)),
         x_(held_ * b_.ci_count * call.layout.row + kDotLanes<T>),
         g_row_(call.layout.padded(call.plan.panel_length)),
         g_rows_(b_.groups > 1 ? held_ * b_.co_count : std::min(rows_, call.plan.g_block)),

@@ -19,6 +19,9 @@
 
 namespace torch_conv1d::cpu {
 
+// A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
+constexpr int64_t kL1Panel = 16 << 10;
+
 struct Segment {
   int64_t offset;           // source position of its first element, relative to q0 * source_stride
   int64_t base;             // where it starts in the row

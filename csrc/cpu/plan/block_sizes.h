@@ -5,8 +5,6 @@
 
 namespace torch_conv1d::cpu {
 
-// A panel this small stays in the L1 cache (32 KiB or more) beside the weights of a tile.
-constexpr int64_t kL1Panel = 16 << 10;
 // Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the
 // other.
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;

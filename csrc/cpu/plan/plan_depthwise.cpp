@@ -125,11 +125,10 @@ ChannelsPlan plan_channels(
   plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
   if (copies) {
     // The positions of all phases of the fewest channels, and then more of these.
-    const int64_t least = std::max<int64_t>(std::min(tile, whole), 1), position_bytes = c.phases * sum_bytes;
+    const int64_t least = std::min(tile, whole), position_bytes = c.phases * sum_bytes;
     plan.q_block = std::clamp<int64_t>(kTransposedBytes / (least * position_bytes), 1, plan.q_block);
     plan.channel_block = std::min(
-        plan.channel_block,
-        std::max(kTransposedBytes / (plan.q_block * position_bytes * parts) / tile * tile, std::min(tile, whole)));
+        plan.channel_block, std::max(kTransposedBytes / (plan.q_block * position_bytes * parts) / tile * tile, least));
   }
   plan.from_memory =
       c.taps <= kTapsInPlace && c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;

@@ -38,7 +38,7 @@ constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
 // where they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
-// Sums and copied rows of an item whose sums meet few positions stay in the L1 cache.
+// The columns of x that an item of `weights` packs at a time stay in the L1 cache.
 constexpr int64_t kL1Bytes = 24 << 10;
 // Sums of an item that meet several blocks.
 constexpr int64_t kOuterSumBytes = 2 << 20;

@@ -72,14 +72,17 @@ void correlate(const CorrelateArgs<T>& a) {
           sum[r][v] = init;
       }
     }
+    // Copies, which a loop over channels keeps in registers; the arguments themselves would be read for each of them.
+    const int64_t* const offset = a.offset;
+    const int64_t taps = a.taps, x_row = a.x_row, w_tap = Packed ? Rows + a.w_gap : 1, w_skip = a.w_skip;
     const T* w = a.w;
     const T* row = a.x + tile * kWidth;
     const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
       UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
         __builtin_prefetch(row + ahead + i);
       if constexpr (!Packed) w = a.w + c * a.w_channel;
-      for (int64_t t = 0; t < a.taps; ++t, w += Packed ? Rows + a.w_gap : 1) {
-        const T* at = row + a.offset[t];
+      for (int64_t t = 0; t < taps; ++t, w += w_tap) {
+        const T* at = row + offset[t];
         const auto weight = [&](int r) { return Products::broadcast(w + (Packed ? r : r * a.w_row)); };
         // Beside the sums, registers hold the fewer of the two, and one of the other.
         if constexpr (Rows < Vectors) {
@@ -103,8 +106,8 @@ void correlate(const CorrelateArgs<T>& a) {
           }
         }
       }
-      if constexpr (Packed) w += a.w_skip;
-      row += a.x_row;
+      if constexpr (Packed) w += w_skip;
+      row += x_row;
     };
     if (many_channels) {
       const int64_t step = a.next_step + tile;

@@ -71,8 +71,7 @@ ToomCookPlan cut_into(
   const int64_t fitting =
       (cut.shared ? std::min(plan.points * machine.l2_bytes / 8, kItemBytes - shared_bytes) : kItemBytes) /
       column_bytes;
-  const int64_t unit = fitting > tile ? tile : lanes;
-  const int64_t columns = std::clamp(fitting / unit * unit, unit, most_columns(plan, sum_bytes) / tile * tile);
+  const int64_t columns = std::clamp(fitting / lanes * lanes, lanes, most_columns(plan, sum_bytes) / tile * tile);
 
   // Parts of the samples, then of the tiles.
   const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
@@ -80,10 +79,12 @@ ToomCookPlan cut_into(
   const int64_t samples = least_q_parts > 1 ? 1 : std::clamp<int64_t>(columns / plan.sample_columns(plan.tiles), 1, n);
   const int64_t n_parts = std::clamp(cut.column_parts / least_q_parts, ceil_div(n, samples), n);
   const int64_t q_parts = std::max(least_q_parts, ceil_div(cut.column_parts, n_parts));
-  const int64_t vector = cut.whole_vectors ? lanes / std::gcd(lanes, plan.dilation) : 1;
+  // Of one thread whole tiles, as far as they fit: half of one takes longer than half of the time.
+  const int64_t vectors = machine.threads == 1 && q_parts > 1 ? tile : lanes;
+  const int64_t unit = cut.whole_vectors ? vectors / std::gcd(vectors, plan.dilation) : 1;
   const int64_t part = ceil_div(plan.tiles, q_parts) + plan.tap_groups - 1;
   plan.n_block = ceil_div(n, n_parts);
-  plan.q_block = std::min(most, ceil_div(part, vector) * vector - plan.tap_groups + 1);
+  plan.q_block = std::min(most, ceil_div(part, unit) * unit - plan.tap_groups + 1);
   // Weights that meet one block of positions belong to its item.
   plan.shared_weights = cut.shared && (plan.n_block < n || plan.q_block < plan.tiles);
 

@@ -6,6 +6,7 @@
 
 #include "../../division.h"
 #include "../../padding.h"
+#include "fetch.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -112,13 +113,16 @@ void pack_panel(
     } while (after < layout.segments.size() && after - i < size_t(stride) &&
              layout.segments[after].offset == layout.segments[after - 1].offset + 1);
     const bool together = width == 1 && source.stride_l == 1 && after - i > 1 && common_begin < common_end;
-    if (together)
-      for (int64_t channel = 0; channel < channels; ++channel)
+    if (together) {
+      constexpr int64_t kAhead = 2;
+      const E* row = from + first + layout.segments[i].offset + common_begin * stride;
+      for (int64_t channel = 0; channel < channels; ++channel, row += source.stride_c) {
+        fetch_rows(row + kAhead * source.stride_c, 0, 1, (common_end - common_begin) * stride);
         copy.in(
-            {panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1,
-             from + channel * source.stride_c +
-                 (first + layout.segments[i].offset + common_begin * stride) * source.stride_l,
-             source.stride_l, stride * source.stride_l, int64_t(after - i), common_end - common_begin});
+            {panel + channel * layout.row + layout.segments[i].base + common_begin, layout.segment_spacing, 1, row, 1,
+             stride, int64_t(after - i), common_end - common_begin});
+      }
+    }
     for (; i < after; ++i) {
       const Segment& segment = layout.segments[i];
       const int64_t start = first + segment.offset, count = q_len + segment.extra;

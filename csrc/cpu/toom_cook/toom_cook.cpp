@@ -16,6 +16,7 @@
 
 #include "../dispatch.h"
 #include "../drivers.h"
+#include "../packing/fetch.h"
 #include "../packing/folded_ends.h"
 #include "../parallel.h"
 #include "toom_cook_source.h"
@@ -94,10 +95,14 @@ class ToomCookCall {
     const E* w = w_ + group * c_.w_group + band.r0 * c_.w_row + channel0 * c_.w_channel;
     for (int64_t first = 0; first < channels; first += most, w += most * c_.w_channel) {
       const int64_t count = std::min(most, channels - first);
-      if (c_.step > 0)
+      const E* const next = w + most * c_.w_channel;
+      if (c_.step > 0) {
+        fetch_rows(next, c_.w_row, rows, most * c_.taps);
         pack_forwards(w, rows, count, padded, packed.data());
-      else
+      } else {
+        fetch_rows(next, c_.w_channel, most, band.channels * c_.taps);
         pack_backwards(w, band, count, padded, packed.data());
+      }
       kernels_.transform_weight[plan_.taps](
           {packed.data(), plan_.taps * of_tap, offsets, T(0), to + first * plan_.tap_groups * of_tap, of_tap,
            point_weights(rows, channels), count * plan_.tap_groups, of_tap});

@@ -108,23 +108,23 @@ template <class T>
 constexpr int64_t kFirShift = 64 / int64_t(sizeof(T));
 constexpr int kFirShared = 4;
 
-// for i < positions, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
-//   out[i * out_row + j] = init[j] + sum over t < taps of w[w_offset[t] + j] * x(i, t)[j]
-// One chain of fused multiply-adds per output, in ascending order of t. `from_memory`: what is further along the rows
-// of the last tap and of the result is fetched.
-template <class T>
+// for i < positions, j < channels, a vector at least, x(i, t) = source[i * source_step + offset[t]] + channel:
+//   out[i * out_row + j] = init[j] + sum over t < taps of w[w_offset[t] + j] * x(i, t)[j], rounded once
+// One chain of fused multiply-adds per output, in ascending order of t. `from_memory`: what is read of the row of the
+// last tap, and written, is fetched before.
+template <class E>
 struct ChannelsArgs {
-  const T* const* source;
+  const E* const* source;
   int64_t source_step;
   const int64_t* offset;
   int64_t channel;
-  const T* w;
+  const SumOf<E>* w;
   const int64_t* w_offset;
   int64_t taps;
-  const T* init;  // null: zeros
-  T* out;
+  const SumOf<E>* init;  // null: zeros
+  E* out;
   int64_t out_row;
-  int64_t positions;
+  int64_t positions, channels;
   bool from_memory;
 };
 
@@ -147,18 +147,20 @@ struct ChannelFirArgs {
 
 // for t < taps, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
 //   sum[t * sum_row + j] += sum over i < positions of g[i * g_row + j] * x(i, t)[j]
-// One chain per sum, which goes on from one call to the next.
-template <class T>
+// One chain per sum, which goes on from one call to the next. What is read `ahead` positions later is fetched: 0:
+// nothing.
+template <class E>
 struct ChannelSumsArgs {
-  const T* const* source;
+  const E* const* source;
   int64_t source_step;
   const int64_t* offset;
   int64_t channel;
-  const T* g;
+  const E* g;
   int64_t g_row;
-  T* sum;
+  SumOf<E>* sum;
   int64_t sum_row;
   int64_t positions;
+  int64_t ahead;
 };
 
 // for r < rows, j < vectors * lanes:
@@ -346,9 +348,7 @@ struct ArithmeticKernels {
   using Innermost = void (*)(const InnermostArgs<T>&);
   using Thin = void (*)(const ThinArgs<T>&);
   using ThinSums = void (*)(const ThinSumsArgs<T>&);
-  using Channels = void (*)(const ChannelsArgs<T>&);
   using ChannelFir = void (*)(const ChannelFirArgs<T>&);
-  using ChannelSums = void (*)(const ChannelSumsArgs<T>&);
   using Outer = void (*)(const OuterArgs<T>&);
   using Dot = void (*)(const DotArgs<T>&);
   using FirDot = void (*)(const FirDotArgs<T>&);
@@ -378,12 +378,9 @@ struct ArithmeticKernels {
   Thin thin[kThinPositions + 1];
   ThinSums thin_sums[kThinPositions + 1];
 
-  // channels[vectors], channel_sums[taps][vectors], 1 <= vectors <= channel_vectors, 1 <= taps <= channel_taps;
   // channel_fir[positions], 1 <= positions <= channel_fir_positions.
-  int64_t channel_vectors, channel_taps, channel_fir_positions;
-  Channels channels[kMaxVectors + 1];
+  int64_t channel_vectors, channel_fir_positions;
   ChannelFir channel_fir[kMaxRows + 1];
-  ChannelSums channel_sums[kMaxRows + 1][kMaxVectors + 1];
 
   // outer[rows][vectors], outer_in_place likewise, 1 <= rows <= outer_rows, 1 <= vectors <= outer_vectors.
   int64_t outer_rows, outer_vectors;
@@ -427,13 +424,18 @@ struct CopyKernels {
 
 template <class E>
 struct DirectKernels {
-  static constexpr int kTiles = 5, kMaxUnits = 12, kMaxTaps = 12;
+  static constexpr int kTiles = 5, kMaxUnits = 12, kMaxTaps = 12, kMaxVectors = 4;
 
   // fir[tile][units], 1 <= units <= fir_units[tile]; dot[tile][taps], 1 <= taps <= dot_taps; of kernels for `tile`.
   int64_t fir_units[kTiles], dot_taps;
   void (*fir[kTiles][kMaxUnits + 1])(const DirectFirArgs<E>&);
   void (*dot[kTiles][kMaxTaps + 1])(const DirectDotArgs<E>&);
   void (*row_sum)(const DirectDotArgs<E>&);  // of narrow types
+
+  // channel_sums[taps][vectors], 1 <= taps <= channel_taps, 1 <= vectors <= channel_vectors.
+  int64_t channel_taps;
+  void (*channels)(const ChannelsArgs<E>&);
+  void (*channel_sums[kMaxTaps + 1][kMaxVectors + 1])(const ChannelSumsArgs<E>&);
 };
 
 // Pairs: two bfloat16 in the place of a float, the first in the lower half. Where a kernel multiplies pairs, a product

@@ -19,10 +19,6 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// Positions of which all channels are computed before the next where rows are read in place: memory is read and written
-// in runs of whole rows. Copied rows stay in caches.
-constexpr int64_t kRun = 12;
-
 template <class E>
 class ChannelsCall {
   using T = SumOf<E>;
@@ -33,17 +29,16 @@ class ChannelsCall {
       const Correlation& c, const KernelTable& table, View source, const void* w, const void* bias, MutableView out)
       : kernels_(arithmetic_kernels<E>(table)),
         copy_(copy_kernels<E>(table)),
+        table_(table),
         c_(c),
         source_(source),
         out_(out),
-        plan_(plan_channels(
-            c,
-            sizeof(T),
-            c.rows * c.channels,
-            !std::is_same_v<E, T> || out.stride_c != 1 || c.rows * c.channels > 1,
-            machine_with(kernels_))),
-        in_place_(std::is_same_v<E, T> && source.stride_c == 1 && c.taps <= kTapsInPlace && c.channels == 1),
-        copies_result_(!std::is_same_v<E, T> || out.stride_c != 1 || c.rows > 1),
+        in_place_(
+            source.stride_c == 1 && c.taps <= kTapsInPlace && c.channels == 1 &&
+            (std::is_same_v<E, T> || (out.stride_c == 1 && c.rows == 1 && !c.folds()))),
+        copies_result_(out.stride_c != 1 || c.rows > 1 || !(std::is_same_v<E, T> || in_place_)),
+        plan_(
+            plan_channels(c, sizeof(T), c.rows * c.channels, copies_result_ || c.channels > 1, machine_with(kernels_))),
         w_row_((c.groups + kLine - 1) / kLine / 2 * 2 * kLine + kLine),
         w_(c.channels * c.taps * c.rows * w_row_),
         source_rows_((plan_.q_block - 1) * c.source_stride + c.last_offset() - c.first_offset() + 1),
@@ -66,12 +61,15 @@ class ChannelsCall {
         const int64_t q0 = item % q_blocks * plan_.q_block;
         const int64_t block = item / q_blocks % plan_.channel_blocks, channel0 = block * plan_.channel_block;
         const int64_t channels = block + 1 < plan_.channel_blocks ? plan_.channel_block : c_.groups - channel0;
-        run_item(item / q_blocks / plan_.channel_blocks, channel0, channels, q0);
+        const int64_t n = item / q_blocks / plan_.channel_blocks;
+        in_place_ ? run_item<E>(n, channel0, channels, q0) : run_item<T>(n, channel0, channels, q0);
       }
     });
   }
 
  private:
+  // On rows of elements R.
+  template <class R>
   void run_item(int64_t n, int64_t channel0, int64_t channels, int64_t q0) const {
     const int64_t q_len = std::min(plan_.q_block, c_.q_total() - q0);
     const View source{
@@ -79,16 +77,16 @@ class ChannelsCall {
         source_.stride_n, source_.stride_c, source_.stride_l};
     const int64_t first = q0 * c_.source_stride + c_.first_offset();
     const int64_t count = (q_len - 1) * c_.source_stride + c_.last_offset() - c_.first_offset() + 1;
-    ChannelRows<E> rows(channels, c_.channels, 1, in_place_, source_rows_);
+    ChannelRows<E, R> rows(channels, c_.channels, 1, in_place_, source_rows_);
     rows.point_at(copy_, source, c_.source_length, c_.source_padding, first, count);
 
     // Positions of the result, of all phases.
     const int64_t begin = q0 * c_.phases, length = std::min(q_len * c_.phases, c_.out_length - begin);
     const std::vector<Fold> folds = folds_into(begin, begin + length);
     const int64_t span = c_.last_offset() - c_.first_offset() + 1;
-    ChannelRows<E> outside(channels, c_.channels, 1, in_place_, folds.empty() ? 0 : source_rows_);
-    const Scratch<T> sums(folds.empty() ? 0 : channels);
-    const auto compute_row = [&](int64_t row, T* to, int64_t to_row) {
+    ChannelRows<E, R> outside(channels, c_.channels, 1, in_place_, folds.empty() ? 0 : source_rows_);
+    const Scratch<R> sums(folds.empty() ? 0 : channels);
+    const auto compute_row = [&](int64_t row, R* to, int64_t to_row) {
       for (int64_t phase = 0; phase < c_.phases; ++phase)
         compute(
             phase, rows, row, channel0, channels, ceil_div(length - phase, c_.phases), to + phase * to_row,
@@ -98,14 +96,21 @@ class ChannelsCall {
             copy_, source, c_.source_length, c_.source_padding,
             floor_div(fold.position, c_.phases) * c_.source_stride + c_.first_offset(), span);
         compute(modulo(fold.position, c_.phases), outside, row, channel0, channels, 1, sums.data(), channels);
-        T* const target = to + (fold.target - begin) * to_row;
-        for (int64_t i = 0; i < channels; ++i) target[i] += sums[i];
+        R* const target = to + (fold.target - begin) * to_row;
+        if constexpr (std::is_same_v<R, T>)
+          for (int64_t i = 0; i < channels; ++i) target[i] += sums[i];
       }
     };
     E* const out =
         static_cast<E*>(out_.data) + n * out_.stride_n + channel0 * c_.rows * out_.stride_c + begin * out_.stride_l;
-    if constexpr (std::is_same_v<E, T>)
+    if constexpr (std::is_same_v<E, R>)
       if (!copies_result_) return compute_row(0, out, out_.stride_l);
+    if constexpr (std::is_same_v<R, T>) write_copies(out, length, channels, compute_row);
+  }
+
+  // The result of an item, made as copies.
+  template <class ComputeRow>
+  void write_copies(E* out, int64_t length, int64_t channels, ComputeRow&& compute_row) const {
     const Scratch<T> result(c_.rows * length * channels);
     for (int64_t row = 0; row < c_.rows; ++row) compute_row(row, result.data() + row * length * channels, channels);
     if (c_.rows > 1) {
@@ -149,54 +154,38 @@ class ChannelsCall {
     int64_t spacing = 0;  // of positions that meet the same of the source with taps kFirShift apart
   };
 
-  // The tiles of `channels` channels, vectors of them: of what is less than one, the last ends where the channels do.
-  template <class Fn>
-  void for_vectors(int64_t channels, int64_t most, Fn&& fn) const {
-    const int64_t lanes = kernels_.lanes;
-    for (int64_t channel = 0; channel < channels;) {
-      const int64_t vectors = std::clamp<int64_t>((channels - channel) / lanes, 1, most);
-      fn(std::min(channel, channels - lanes), vectors);
-      channel += vectors * lanes;
-    }
-  }
-
+  template <class R>
   void compute(
       int64_t phase,
-      const ChannelRows<E>& rows,
+      const ChannelRows<E, R>& rows,
       int64_t row,
       int64_t channel0,
       int64_t channels,
       int64_t positions,
-      T* out,
+      R* out,
       int64_t out_row) const {
     if (positions <= 0) return;
     const T* const w = w_.data() + row * w_row_ + channel0;
     const T* const init = inits_ ? inits_ + row * c_.groups + channel0 : nullptr;
     const PhaseTaps& taps = phase_taps_[size_t(phase)];
-    if (taps.spacing > 0 && 2 * positions >= kernels_.channel_fir_positions * taps.spacing)
-      return compute_spaced(taps, rows, w, init, channels, positions, out, out_row);
-    const int64_t run = in_place_ ? kRun : positions, stride = c_.source_stride;
-    const int64_t count = (positions - 1) * stride + c_.last_offset() - c_.first_offset() + 1;
-    for (int64_t first = 0; first < positions; first += run) {
-      // What the next run meets first, in pieces of rows that the hardware does not follow.
-      if (in_place_ && copies_result_ && plan_.from_memory) {
-        const int64_t next = std::min(count - (positions - first - run) * stride, count);
-        rows.fetch(next, std::min(run * stride, count - next), channels);
-      }
-      for_vectors(channels, kernels_.channel_vectors, [&](int64_t channel, int64_t vectors) {
-        kernels_.channels[vectors](
-            {rows.data() + first * c_.source_stride, c_.source_stride, taps.offset.data(), channel, w + channel,
-             taps.w_offset.data(), int64_t(taps.offset.size()), init ? init + channel : nullptr,
-             out + first * out_row + channel, out_row, std::min(run, positions - first),
-             plan_.from_memory && !copies_result_});
-      });
+    if constexpr (std::is_same_v<R, T>)
+      if (taps.spacing > 0 && 2 * positions >= kernels_.channel_fir_positions * taps.spacing)
+        return compute_spaced(taps, rows, w, init, channels, positions, out, out_row);
+    // Rows in place are read along the channels; of copies, which many taps read, a tile of them stays in the L1 cache.
+    const int64_t lanes = kernels_.lanes, most = in_place_ ? channels : kernels_.channel_vectors * lanes;
+    for (int64_t channel = 0, count; channel < channels; channel += count) {
+      count = channels - channel >= most + lanes ? most : channels - channel;
+      direct_kernels<R>(table_).channels(
+          {rows.data(), c_.source_stride, taps.offset.data(), channel, w + channel, taps.w_offset.data(),
+           int64_t(taps.offset.size()), init ? init + channel : nullptr, out + channel, out_row, positions, count,
+           plan_.from_memory});
     }
   }
 
   // Tiles of positions that are `spacing` apart.
   void compute_spaced(
       const PhaseTaps& taps,
-      const ChannelRows<E>& rows,
+      const ChannelRows<E, T>& rows,
       const T* w,
       const T* init,
       int64_t channels,
@@ -206,7 +195,9 @@ class ChannelsCall {
     const int64_t spacing = taps.spacing, x_step = c_.source_stride * rows.row();
     const int64_t x_tap = (taps.offset[1] - taps.offset[0]) / kFirShift<T> * rows.row();
     const int64_t parts = ceil_div(positions, kernels_.channel_fir_positions * spacing);
-    for_vectors(channels, 1, [&](int64_t channel, int64_t) {
+    for (int64_t begin = 0; begin < channels; begin += kernels_.lanes) {
+      // The last vector ends where the channels do.
+      const int64_t channel = std::min(begin, channels - kernels_.lanes);
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = part * positions / parts, length = (part + 1) * positions / parts - first;
         // From `begin` on there are `height` positions for a tile; where offsets fall, its last one comes first.
@@ -222,7 +213,7 @@ class ChannelsCall {
         compute_tiles(0, length % spacing, length / spacing + 1);
         compute_tiles(length % spacing, spacing, length / spacing);
       }
-    });
+    }
   }
 
   std::vector<PhaseTaps> taps_by_phase() const {
@@ -261,12 +252,13 @@ class ChannelsCall {
 
   const ArithmeticKernels<T>& kernels_;
   const CopyKernels<E>& copy_;
+  const KernelTable& table_;
   const Correlation& c_;
   const View source_;
   const MutableView out_;
-  const ChannelsPlan plan_;
   const bool in_place_;       // rows of the source are read where they are
   const bool copies_result_;  // which is written where it goes otherwise
+  const ChannelsPlan plan_;
   // An odd number of cache lines, so that the taps of a few channels share the sets of the L1 cache evenly.
   const int64_t w_row_;
   const Scratch<T> w_;         // [channel of a group][tap][row][group]

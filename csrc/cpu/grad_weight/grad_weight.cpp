@@ -23,6 +23,15 @@ namespace torch_conv1d::cpu {
 namespace {
 
 template <class E>
+void run_channels(const GradWeightCall<E>& call, const GradWeightBlock<E>& block) {
+  using InPlace = ChannelsItem<E, E>;
+  if (InPlace::x_lies_as_lanes(call, block) && InPlace::g_lies_as_lanes(call, block))
+    InPlace(call, block).run();
+  else
+    ChannelsItem<E, SumOf<E>>(call, block).run();
+}
+
+template <class E>
 void run(const GradWeightCall<E>& call) {
   const GradWeightPlan& plan = call.plan;
   const int64_t parts = plan.reduction.parts;
@@ -52,7 +61,7 @@ void run(const GradWeightCall<E>& call) {
           ColumnsItem<E>(call, block).run();
           break;
         case GradWeightLanes::channels:
-          ChannelsItem<E>(call, block).run();
+          run_channels(call, block);
           break;
         case GradWeightLanes::transformed:
           ToomCookItem<E>(call, block).run();

@@ -2,7 +2,7 @@
 // position of x is a pointer, so stride, dilation and padding are a matter of which pointer.
 #pragma once
 
-#include "vector.h"
+#include "elements.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -13,56 +13,66 @@ constexpr int kChannelPositions = 6;
 template <int N>
 struct Count {};
 
-// How far ahead of a tile its rows are fetched where they are in memory: tiles go along many rows at a time, more than
-// the hardware follows.
-template <class T>
-constexpr int64_t kRowAhead = 512 / int64_t(sizeof(T));
-
-// Contract: ChannelsArgs.
-template <class T, int Vectors>
-void channels(const ChannelsArgs<T>& a) {
-  const auto compute = [&]<int kPositions>(int64_t first, Count<kPositions>) __attribute__((always_inline)) {
-    Vector<T> sum[kPositions][Vectors];
-    UNROLL for (int v = 0; v < Vectors; ++v) {
-      const Vector<T> init = a.init ? load<Vector<T>>(a.init + v * kLanes<T>) : Vector<T>{};
-      UNROLL for (int i = 0; i < kPositions; ++i)
-        sum[i][v] = init;
-    }
-    const T* const* source = a.source + first * a.source_step;
-    if (a.from_memory && a.taps > 0) {
-      constexpr int64_t kLine = 64 / int64_t(sizeof(T));
-      // Offsets rise with the taps in forward and fall in grad_input.
-      const int64_t first_tap = a.offset[0], last_tap = a.offset[a.taps - 1];
-      const T* const* newest = source + (first_tap > last_tap ? first_tap : last_tap);
-      UNROLL for (int i = 0; i < kPositions; ++i) {
-        UNROLL for (int64_t j = 0; j < Vectors * kLanes<T>; j += kLine) {
-          __builtin_prefetch(newest[i * a.source_step] + a.channel + kRowAhead<T> + j);
-          __builtin_prefetch(a.out + (first + i) * a.out_row + kRowAhead<T> + j, 1);
-        }
-      }
-    }
-    for (int64_t t = 0; t < a.taps; ++t) {
-      Vector<T> weight[Vectors];
-      UNROLL for (int v = 0; v < Vectors; ++v)
-        weight[v] = load<Vector<T>>(a.w + a.w_offset[t] + v * kLanes<T>);
-      UNROLL for (int i = 0; i < kPositions; ++i) {
-        const T* x = source[i * a.source_step + a.offset[t]] + a.channel;
-        UNROLL for (int v = 0; v < Vectors; ++v)
-          sum[i][v] += weight[v] * load<Vector<T>>(x + v * kLanes<T>);
-      }
-    }
-    UNROLL for (int i = 0; i < kPositions; ++i) {
-      UNROLL for (int v = 0; v < Vectors; ++v)
-        store(a.out + (first + i) * a.out_row + v * kLanes<T>, sum[i][v]);
-    }
-  };
+// Contract: ChannelsArgs. Tiles go along the channels before the next positions, so that memory is read and written in
+// runs of whole rows. What the next positions meet first is fetched meanwhile: these are more rows than the hardware
+// follows.
+template <class E, int Vectors>
+void channels(const ChannelsArgs<E>& a) {
+  using T = SumOf<E>;
+  // Offsets rise with the taps in forward and fall in grad_input.
+  const int64_t newest = a.taps == 0 ? 0 : a.offset[0] > a.offset[a.taps - 1] ? a.offset[0] : a.offset[a.taps - 1];
+  const auto compute = [&]<int kPositions, int kVectors>(int64_t first, int64_t at, Count<kPositions>, Count<kVectors>)
+                           __attribute__((always_inline)) {
+                             const E* const* source = a.source + first * a.source_step;
+                             const int64_t channel = a.channel + at;
+                             E* const out = a.out + first * a.out_row + at;
+                             if (a.from_memory && first + 2 * kPositions <= a.positions) {
+                               constexpr int64_t kLine = 64 / int64_t(sizeof(E));
+                               UNROLL for (int i = kPositions; i < 2 * kPositions; ++i) {
+                                 UNROLL for (int64_t j = 0; j < kVectors * kLanes<T>; j += kLine) {
+                                   __builtin_prefetch(source[i * a.source_step + newest] + channel + j, 0, 2);
+                                   __builtin_prefetch(out + i * a.out_row + j, 1, 2);
+                                 }
+                               }
+                             }
+                             Vector<T> sum[kPositions][kVectors], init[kVectors] = {};
+                             if (a.init) load_sums_of<E>(a.init + at, init);
+                             UNROLL for (int i = 0; i < kPositions; ++i) {
+                               UNROLL for (int v = 0; v < kVectors; ++v)
+                                 sum[i][v] = init[v];
+                             }
+                             for (int64_t t = 0; t < a.taps; ++t) {
+                               Vector<T> weight[kVectors];
+                               load_sums_of<E>(a.w + a.w_offset[t] + at, weight);
+                               UNROLL for (int i = 0; i < kPositions; ++i) {
+                                 Vector<T> x[kVectors];
+                                 load_vectors(source[i * a.source_step + a.offset[t]] + channel, x);
+                                 UNROLL for (int v = 0; v < kVectors; ++v)
+                                   sum[i][v] += weight[v] * x[v];
+                               }
+                             }
+                             UNROLL for (int i = 0; i < kPositions; ++i)
+                               store_vectors(out + i * a.out_row, sum[i]);
+                           };
+  const auto compute_rows = [&]<int kPositions>(int64_t first, Count<kPositions> positions)
+                                __attribute__((always_inline)) {
+                                  constexpr int64_t kTile = Vectors * kLanes<T>;
+                                  int64_t at = 0;
+                                  for (; at + kTile <= a.channels; at += kTile)
+                                    compute(first, at, positions, Count<Vectors>());
+                                  // Of what is less than a vector, the last ends where the channels do.
+                                  for (; at < a.channels; at += kLanes<T>) {
+                                    const int64_t last = a.channels - kLanes<T>;
+                                    compute(first, at < last ? at : last, positions, Count<1>());
+                                  }
+                                };
   int64_t i = 0;
-  for (; i + kChannelPositions <= a.positions; i += kChannelPositions) compute(i, Count<kChannelPositions>());
+  for (; i + kChannelPositions <= a.positions; i += kChannelPositions) compute_rows(i, Count<kChannelPositions>());
   if (i + kChannelPositions / 2 <= a.positions) {
-    compute(i, Count<kChannelPositions / 2>());
+    compute_rows(i, Count<kChannelPositions / 2>());
     i += kChannelPositions / 2;
   }
-  for (; i < a.positions; ++i) compute(i, Count<1>());
+  for (; i < a.positions; ++i) compute_rows(i, Count<1>());
 }
 
 // Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at
@@ -111,27 +121,31 @@ void channel_fir(const ChannelFirArgs<T>& a) {
 }
 
 // Contract: ChannelSumsArgs.
-template <class T, int Taps, int Vectors>
-void channel_sums(const ChannelSumsArgs<T>& a) {
+template <class E, int Taps, int Vectors>
+void channel_sums(const ChannelSumsArgs<E>& a) {
+  using T = SumOf<E>;
+  constexpr int64_t kLine = 64 / int64_t(sizeof(E));
   Vector<T> sum[Taps][Vectors];
-  UNROLL for (int t = 0; t < Taps; ++t) {
-    UNROLL for (int v = 0; v < Vectors; ++v)
-      sum[t][v] = load<Vector<T>>(a.sum + t * a.sum_row + v * kLanes<T>);
-  }
+  UNROLL for (int t = 0; t < Taps; ++t)
+    load_sums_of<E>(a.sum + t * a.sum_row, sum[t]);
   for (int64_t i = 0; i < a.positions; ++i) {
-    Vector<T> g[Vectors];
-    UNROLL for (int v = 0; v < Vectors; ++v)
-      g[v] = load<Vector<T>>(a.g + i * a.g_row + v * kLanes<T>);
+    if (a.ahead) {
+      const E* const x = a.source[(i + a.ahead) * a.source_step + a.offset[Taps - 1]] + a.channel;
+      UNROLL for (int64_t j = 0; j < Vectors * kLanes<T>; j += kLine) {
+        __builtin_prefetch(x + j, 0, 2);
+        __builtin_prefetch(a.g + (i + a.ahead) * a.g_row + j, 0, 2);
+      }
+    }
+    Vector<T> g[Vectors], x[Vectors];
+    load_vectors(a.g + i * a.g_row, g);
     UNROLL for (int t = 0; t < Taps; ++t) {
-      const T* x = a.source[i * a.source_step + a.offset[t]] + a.channel;
+      load_vectors(a.source[i * a.source_step + a.offset[t]] + a.channel, x);
       UNROLL for (int v = 0; v < Vectors; ++v)
-        sum[t][v] += g[v] * load<Vector<T>>(x + v * kLanes<T>);
+        sum[t][v] += g[v] * x[v];
     }
   }
-  UNROLL for (int t = 0; t < Taps; ++t) {
-    UNROLL for (int v = 0; v < Vectors; ++v)
-      store(a.sum + t * a.sum_row + v * kLanes<T>, sum[t][v]);
-  }
+  UNROLL for (int t = 0; t < Taps; ++t)
+    store_sums_of<E>(a.sum + t * a.sum_row, sum[t]);
 }
 
 }  // namespace

@@ -2,6 +2,8 @@
 //
 //   load_as_sum, store_sum             as many neighbours as a vector has lanes
 //   load_pair, store_pair              twice as many of a narrow type, in two vectors, in the order that costs least
+//   load_vectors, store_vectors        several vectors of neighbours: narrow ones in pairs, if they are an even number
+//   load_sums_of, store_sums_of        sums that are in memory in their order, from and to the order that load_vectors gives
 //   load_alternate, store_in_turn      twice as many in two vectors: those at even places and those at odd places. Loaded, their lanes
 //                                      are in alternate order, which no shuffle across parts of 16 bytes has to mend
 //   to_alternate, from_alternate       a vector in the order of lanes that load_alternate gives, and back
@@ -47,6 +49,57 @@ inline void load_pair(const Float16* from, Vector<float>& a, Vector<float>& b) {
   load_floats<VECTOR_BYTES>(from, a, b);
 }
 inline void store_pair(Float16* to, Vector<float> a, Vector<float> b) { store_rounded<VECTOR_BYTES>(to, a, b); }
+
+template <class E, int Count>
+constexpr bool kInPairs = kNarrowness<E> == 2 && Count % 2 == 0;
+
+template <class E, int Count>
+inline void load_vectors(const E* from, Vector<SumOf<E>> (&to)[Count]) {
+  constexpr int kStep = kInPairs<E, Count> ? 2 : 1;
+  UNROLL for (int v = 0; v < Count; v += kStep) {
+    if constexpr (kStep == 2)
+      load_pair(from + v * kLanes<SumOf<E>>, to[v], to[v + 1]);
+    else
+      to[v] = load_as_sum(from + v * kLanes<SumOf<E>>);
+  }
+}
+template <class E, int Count>
+inline void store_vectors(E* to, const Vector<SumOf<E>> (&from)[Count]) {
+  constexpr int kStep = kInPairs<E, Count> ? 2 : 1;
+  UNROLL for (int v = 0; v < Count; v += kStep) {
+    if constexpr (kStep == 2)
+      store_pair(to + v * kLanes<SumOf<E>>, from[v], from[v + 1]);
+    else
+      store_sum(to + v * kLanes<SumOf<E>>, from[v]);
+  }
+}
+template <class E, int Count>
+inline void load_sums_of(const SumOf<E>* from, Vector<SumOf<E>> (&to)[Count]) {
+  using V = Vector<SumOf<E>>;
+  UNROLL for (int v = 0; v < Count; ++v)
+    to[v] = load<V>(from + v * kLanes<SumOf<E>>);
+  if constexpr (kHalvesOfBits<E> && kInPairs<E, Count>) {
+    constexpr typename FirstIndices<kLanes<float>>::type kAll;
+    UNROLL for (int v = 0; v < Count; v += 2) {
+      const V first = to[v], second = to[v + 1];
+      to[v] = every_second(first, second, kAll, false);
+      to[v + 1] = every_second(first, second, kAll, true);
+    }
+  }
+}
+template <class E, int Count>
+inline void store_sums_of(SumOf<E>* to, const Vector<SumOf<E>> (&from)[Count]) {
+  constexpr typename FirstIndices<kLanes<SumOf<E>>>::type kAll;
+  constexpr int kStep = kHalvesOfBits<E> && kInPairs<E, Count> ? 2 : 1;
+  UNROLL for (int v = 0; v < Count; v += kStep) {
+    if constexpr (kStep == 2) {
+      store(to + v * kLanes<float>, in_turn(from[v], from[v + 1], kAll, false));
+      store(to + (v + 1) * kLanes<float>, in_turn(from[v], from[v + 1], kAll, true));
+    } else {
+      store(to + v * kLanes<SumOf<E>>, from[v]);
+    }
+  }
+}
 
 // Parts of 16 bytes: the places (even, or odd) of a's part, then of b's.
 template <class V, int... I>

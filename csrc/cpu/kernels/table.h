@@ -53,16 +53,6 @@ constexpr void fill_thin(ArithmeticKernels<T>& table) {
   table.thin_sums[Positions] = &thin_sums<T, Positions>;
   if constexpr (Positions > 1) fill_thin<T, Positions - 1>(table);
 }
-template <class T, int Vectors>
-constexpr void fill_channels(ArithmeticKernels<T>& table) {
-  table.channels[Vectors] = &channels<T, Vectors>;
-  if constexpr (Vectors > 1) fill_channels<T, Vectors - 1>(table);
-}
-template <class T, int Taps, int Vectors>
-constexpr void fill_channel_sums(ArithmeticKernels<T>& table) {
-  table.channel_sums[Taps][Vectors] = &channel_sums<T, Taps, Vectors>;
-  if constexpr (Vectors > 1) fill_channel_sums<T, Taps, Vectors - 1>(table);
-}
 template <class T, int Rows, int Vectors>
 constexpr void fill_outer(ArithmeticKernels<T>& table) {
   table.outer[Rows][Vectors] = &outer<T, Rows, Vectors>;
@@ -102,7 +92,6 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
     table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
   }
-  if constexpr (Rows <= Budget::channel_taps) fill_channel_sums<T, Rows, Budget::channel_vectors>(table);
   if constexpr (Rows <= Budget::channel_fir_positions) table.channel_fir[Rows] = &channel_fir<T, Rows>;
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);
   if constexpr (Rows <= count(Budget::dot_taps)) {
@@ -125,9 +114,7 @@ constexpr ArithmeticKernels<T> arithmetic() {
   table.lanes = kLanes<T>;
   table.innermost_vectors = Budget::innermost_vectors;
   table.channel_vectors = Budget::channel_vectors;
-  table.channel_taps = Budget::channel_taps;
   table.channel_fir_positions = Budget::channel_fir_positions;
-  fill_channels<T, Budget::channel_vectors>(table);
   table.outer_rows = Budget::outer_rows;
   table.outer_vectors = Budget::outer_vectors;
   table.row_sums_rows = Budget::row_sums_rows;
@@ -172,6 +159,14 @@ constexpr void fill_direct_dot(DirectKernels<E>& table) {
   table.dot[int(DirectTile::halved)][Taps] = &dot_halved<E, Taps>;
   if constexpr (Taps > 1) fill_direct_dot<E, Taps - 1>(table);
 }
+template <class E, int Taps, int Vectors, int MostVectors>
+constexpr void fill_channel_sums(DirectKernels<E>& table) {
+  table.channel_sums[Taps][Vectors] = &channel_sums<E, Taps, Vectors>;
+  if constexpr (Vectors > 1)
+    fill_channel_sums<E, Taps, Vectors - 1, MostVectors>(table);
+  else if constexpr (Taps > 1)
+    fill_channel_sums<E, Taps - 1, MostVectors, MostVectors>(table);
+}
 // As many sums as fir and dot have.
 template <class E, class Budget>
 constexpr DirectKernels<E> direct() {
@@ -180,6 +175,9 @@ constexpr DirectKernels<E> direct() {
   table.dot_taps = Budget::dot_taps[0];
   fill_direct_dot<E, Budget::dot_taps[0]>(table);
   if constexpr (kNarrowness<E> == 2) table.row_sum = &dot_pairs<E, 1, false>;
+  table.channel_taps = Budget::channel_taps;
+  table.channels = &channels<E, Budget::channel_vectors>;
+  fill_channel_sums<E, Budget::channel_taps, Budget::channel_vectors, Budget::channel_vectors>(table);
   return table;
 }
 

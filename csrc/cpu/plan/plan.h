@@ -274,6 +274,7 @@ struct GradWeightPlan {
   DirectTile direct;     // dot: as in CorrelationPlan, for x and grad_y alike
   int64_t panel_length;  // positions of a panel: those of a block, or less where there are direct tiles
   int64_t g_block;       // dot: rows of grad_y that are packed at a time
+  bool from_memory;      // channels: as in ChannelsPlan
   int64_t j_block;       // weights: of an output channel, whose columns are packed at a time
 };
 

@@ -281,11 +281,12 @@ class GradWeightCuts {
   }
 
   void cut_channels() {
-    const ChannelsPlan channels =
-        plan_channels(c_, sum_bytes_, 1, data_.narrowness > 1 || !data_.channels_innermost, machine_);
+    const bool copies = !data_.channels_innermost || (data_.narrowness > 1 && c_.taps > kTapsInPlace);
+    const ChannelsPlan channels = plan_channels(c_, sum_bytes_, 1, copies, machine_);
     const bool in_place = data_.channels_innermost && c_.rows * c_.channels == 1;
     plan_.group_block = in_place ? channels.channel_block : std::min(channels.channel_block, kTransposedChannels);
     plan_.panel_length = std::min(r_.length, channels.q_block);
+    plan_.from_memory = !copies && channels.from_memory;
     plan_.co_block = c_.rows;
     plan_.ci_block = c_.channels;
     while (!shared_evenly(r_.parts * ceil_div(p_.groups, plan_.group_block), threads_) &&

@@ -41,7 +41,7 @@ struct CorrelateArgs {
   int64_t tiles;
   DType out_type = kDType<T>;
   bool from_memory = false;  // x is not a panel that was just packed
-  bool to_memory = false;    // of one row: what tiles write later is fetched
+  bool to_memory = false;    // of one row, or fewer than kFetchedChannels: what tiles write later is fetched
   bool goes_on = false;
   int64_t w_gap = 0, w_skip = 0;
   // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i <
@@ -257,6 +257,7 @@ struct DirectFirArgs {
   E* out;
   int64_t tiles;
   int64_t first_phase;
+  bool to_memory = false;  // of narrow types: what tiles write later is fetched
 };
 
 // for t < taps, i < length, a multiple of kNarrowness * kDotLanes:

@@ -41,6 +41,7 @@ class CorrelateTiles {
     // Filled field by field and passed on as it is: a copy would wait until the stores of the last tile have left.
     CorrelateArgs<T> args;
     args.out_type = kDType<O>;
+    args.to_memory = call_.plan.to_memory && call_.in_place && !call_.together;
     args.channels = call_.pairs ? ceil_div(call_.c.channels, int64_t(2)) : call_.c.channels;
     args.taps = call_.plan.layout.phase_taps(phase);
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
@@ -83,6 +84,7 @@ class CorrelateTiles {
     args.init = call_.inits ? call_.inits + group : nullptr;
     args.out = out;
     args.first_phase = c.phase(0);
+    args.to_memory = call_.plan.to_memory;
     const int64_t tile_kind = int64_t(call_.plan.direct), most = kernels.fir_units[tile_kind];
     for (int64_t left = span.q_len / unit; left > 0;) {
       const int64_t parts = ceil_div(left, most), units = ceil_div(left, parts);

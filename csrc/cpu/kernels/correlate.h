@@ -8,6 +8,10 @@
 namespace torch_conv1d::cpu {
 namespace {
 
+// How many bytes ahead of its stores rows of the result are fetched: the hardware sees one or two streams of stores
+// coming, not as many as a tile has rows.
+constexpr int64_t kResultRowsAhead = 512;
+
 // How far from the row of a channel to prefetch. Rows of a panel come from the L2 cache, each from another page, so
 // that the hardware does not see the next one coming. Those of the source itself come from memory: what a later tile
 // reads of the same rows, the next one or as far ahead as makes 16 KiB of all rows on their way; at most a page, where
@@ -28,6 +32,18 @@ struct SumsOut {
   void* const out;
   const int64_t row;
   const DType type;
+
+  // Fetches lines that later tiles write: of each row, as many as a tile from element `at` on has, so many bytes after
+  // them.
+  template <int Rows, int Vectors>
+  inline __attribute__((always_inline)) void fetch(int64_t at, int64_t bytes_after) const {
+    const int64_t element = type == kDType<T> ? sizeof(T) : sizeof(BFloat16);
+    const char* const first = static_cast<const char*>(out) + at * element + bytes_after;
+    UNROLL for (int r = 0; r < Rows; ++r) {
+      UNROLL for (int i = 0; i < Vectors * kLanes<T>; i += 64 / int(sizeof(T)))
+        __builtin_prefetch(first + (r * row + i) * element, 1);
+    }
+  }
 
   // A tile, from element `at` of the first row on.
   template <int Rows, int Vectors>
@@ -125,11 +141,16 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     out.store_tile(tile * kWidth, sum);
   };
-  // A loop of its own for few products, which leave no time for what fetching has to know.
-  if (a.channels < kFetchedChannels)
+  // Loops of their own for few products, which leave no time for what fetching has to know.
+  if (a.channels >= kFetchedChannels)
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, true);
+  else if (!a.to_memory)
     for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, false);
   else
-    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, true);
+    for (int64_t tile = 0; tile < a.tiles; ++tile) {
+      out.template fetch<Rows, Vectors>(tile * kWidth, kResultRowsAhead);
+      compute_tile(tile, false);
+    }
 }
 
 }  // namespace

@@ -65,8 +65,6 @@ void fir(const CorrelateArgs<T>& a) {
   const T* const fetched = a.next ? reinterpret_cast<const T*>(a.next) : a.x + prefetch_distance(a, kWidth);
   const int64_t fetched_row = a.next ? a.next_row / int64_t(sizeof(T)) : a.x_row;
   const SumsOut<T> out(a);
-  const int64_t out_bytes = a.out_type == kDType<T> ? sizeof(T) : sizeof(BFloat16);
-  const char* const written = static_cast<const char*>(a.out) + kResultAhead;
   const Vector<T> init = a.init ? broadcast(*a.init) : Vector<T>{};
   for (int64_t i = 0; i < a.tiles; ++i) {
     FirTile<T, Vectors, Step> tile;
@@ -81,10 +79,7 @@ void fir(const CorrelateArgs<T>& a) {
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
     }
-    if (a.to_memory) {
-      UNROLL for (int line = 0; line < kWidth; line += 64 / int(sizeof(T)))
-        __builtin_prefetch(written + (i * kWidth + line) * out_bytes, 1);
-    }
+    if (a.to_memory) out.template fetch<1, Vectors>(i * kWidth, kResultAhead);
     out.store_tile(i * kWidth, tile.sum);
   }
 }

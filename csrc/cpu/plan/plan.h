@@ -55,6 +55,7 @@ struct CorrelationPlan {
   bool worth_threads;
   // Positions whose tiles read nothing outside the source may read it where it is; only the others are packed then.
   DirectTile direct;
+  bool to_memory;        // whether the result is more than the caches hold
   bool passes;           // whether all row tiles pass over a block that the L2 cache holds, or few over one in memory
   int64_t panel_length;  // positions of a panel: q_block, or less where there are direct tiles
   PanelLayout layout;    // of panel_length positions

@@ -28,6 +28,9 @@ constexpr int64_t kHalvedRow = 24;
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for
 // many rows.
 constexpr int64_t kPassedVectors = 16;
+// Results that are more than the L2 cache holds are fetched before they are written; those of several rows at a time if
+// they are more than a core's share of the L3 cache holds, too: so many times as much.
+constexpr int64_t kL2CachesOfL3 = 8;
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
 
@@ -164,6 +167,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   const bool many_products = c.rows * c.taps > kDirectProducts * c.phases;
   // One tile of rows reads many channels once, and fetches what its next positions read; few channels are streams.
   plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
+  const int64_t result_bytes = c.n * c.groups * c.rows * c.out_length * sum_bytes / data.narrowness;
+  plan.to_memory = result_bytes > (c.rows > 1 ? kL2CachesOfL3 : 1) * machine.l2_bytes;
   plan.direct = direct.tile;
   if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
       c.last_offset() - c.first_offset() < tile && !rows_meet(c, data.source_row * sum_bytes) &&

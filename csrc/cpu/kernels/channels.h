@@ -13,66 +13,71 @@ constexpr int kChannelPositions = 6;
 template <int N>
 struct Count {};
 
+// Positions [first, first + kPositions) of the channels from `at` on. `newest`: the offset of the tap that reads the last
+// row, in forward that of the last tap, in grad_input of the first.
+template <class E, int kPositions, int kVectors>
+inline __attribute__((always_inline)) void channels_tile(
+    const ChannelsArgs<E>& a, int64_t newest, int64_t first, int64_t at) {
+  using T = SumOf<E>;
+  const E* const* source = a.source + first * a.source_step;
+  const int64_t channel = a.channel + at;
+  E* const out = a.out + first * a.out_row + at;
+  if (a.from_memory && first + 2 * kPositions <= a.positions) {
+    constexpr int64_t kLine = 64 / int64_t(sizeof(E));
+    UNROLL for (int i = kPositions; i < 2 * kPositions; ++i) {
+      UNROLL for (int64_t j = 0; j < kVectors * kLanes<T>; j += kLine) {
+        __builtin_prefetch(source[i * a.source_step + newest] + channel + j, 0, 2);
+        __builtin_prefetch(out + i * a.out_row + j, 1, 2);
+      }
+    }
+  }
+  Vector<T> sum[kPositions][kVectors], init[kVectors] = {};
+  if (a.init) load_sums_of<E>(a.init + at, init);
+  UNROLL for (int i = 0; i < kPositions; ++i) {
+    UNROLL for (int v = 0; v < kVectors; ++v)
+      sum[i][v] = init[v];
+  }
+  for (int64_t t = 0; t < a.taps; ++t) {
+    Vector<T> weight[kVectors];
+    load_sums_of<E>(a.w + a.w_offset[t] + at, weight);
+    UNROLL for (int i = 0; i < kPositions; ++i) {
+      Vector<T> x[kVectors];
+      load_vectors(source[i * a.source_step + a.offset[t]] + channel, x);
+      UNROLL for (int v = 0; v < kVectors; ++v)
+        sum[i][v] += weight[v] * x[v];
+    }
+  }
+  UNROLL for (int i = 0; i < kPositions; ++i)
+    store_vectors(out + i * a.out_row, sum[i]);
+}
+
+template <class E, int kPositions, int kVectors>
+inline __attribute__((always_inline)) void channels_row(const ChannelsArgs<E>& a, int64_t newest, int64_t first) {
+  constexpr int64_t kLane = kLanes<SumOf<E>>, kTile = kVectors * kLane;
+  int64_t at = 0;
+  for (; at + kTile <= a.channels; at += kTile) channels_tile<E, kPositions, kVectors>(a, newest, first, at);
+  // Of what is less than a vector, the last ends where the channels do.
+  for (; at < a.channels; at += kLane) {
+    const int64_t last = a.channels - kLane;
+    channels_tile<E, kPositions, 1>(a, newest, first, at < last ? at : last);
+  }
+}
+
 // Contract: ChannelsArgs. Tiles go along the channels before the next positions, so that memory is read and written in
 // runs of whole rows. What the next positions meet first is fetched meanwhile: these are more rows than the hardware
 // follows.
 template <class E, int Vectors>
 void channels(const ChannelsArgs<E>& a) {
-  using T = SumOf<E>;
-  // Offsets rise with the taps in forward and fall in grad_input.
+  constexpr int kHalf = kChannelPositions / 2;
   const int64_t newest = a.taps == 0 ? 0 : a.offset[0] > a.offset[a.taps - 1] ? a.offset[0] : a.offset[a.taps - 1];
-  const auto compute = [&]<int kPositions, int kVectors>(int64_t first, int64_t at, Count<kPositions>, Count<kVectors>)
-                           __attribute__((always_inline)) {
-                             const E* const* source = a.source + first * a.source_step;
-                             const int64_t channel = a.channel + at;
-                             E* const out = a.out + first * a.out_row + at;
-                             if (a.from_memory && first + 2 * kPositions <= a.positions) {
-                               constexpr int64_t kLine = 64 / int64_t(sizeof(E));
-                               UNROLL for (int i = kPositions; i < 2 * kPositions; ++i) {
-                                 UNROLL for (int64_t j = 0; j < kVectors * kLanes<T>; j += kLine) {
-                                   __builtin_prefetch(source[i * a.source_step + newest] + channel + j, 0, 2);
-                                   __builtin_prefetch(out + i * a.out_row + j, 1, 2);
-                                 }
-                               }
-                             }
-                             Vector<T> sum[kPositions][kVectors], init[kVectors] = {};
-                             if (a.init) load_sums_of<E>(a.init + at, init);
-                             UNROLL for (int i = 0; i < kPositions; ++i) {
-                               UNROLL for (int v = 0; v < kVectors; ++v)
-                                 sum[i][v] = init[v];
-                             }
-                             for (int64_t t = 0; t < a.taps; ++t) {
-                               Vector<T> weight[kVectors];
-                               load_sums_of<E>(a.w + a.w_offset[t] + at, weight);
-                               UNROLL for (int i = 0; i < kPositions; ++i) {
-                                 Vector<T> x[kVectors];
-                                 load_vectors(source[i * a.source_step + a.offset[t]] + channel, x);
-                                 UNROLL for (int v = 0; v < kVectors; ++v)
-                                   sum[i][v] += weight[v] * x[v];
-                               }
-                             }
-                             UNROLL for (int i = 0; i < kPositions; ++i)
-                               store_vectors(out + i * a.out_row, sum[i]);
-                           };
-  const auto compute_rows = [&]<int kPositions>(int64_t first, Count<kPositions> positions)
-                                __attribute__((always_inline)) {
-                                  constexpr int64_t kTile = Vectors * kLanes<T>;
-                                  int64_t at = 0;
-                                  for (; at + kTile <= a.channels; at += kTile)
-                                    compute(first, at, positions, Count<Vectors>());
-                                  // Of what is less than a vector, the last ends where the channels do.
-                                  for (; at < a.channels; at += kLanes<T>) {
-                                    const int64_t last = a.channels - kLanes<T>;
-                                    compute(first, at < last ? at : last, positions, Count<1>());
-                                  }
-                                };
   int64_t i = 0;
-  for (; i + kChannelPositions <= a.positions; i += kChannelPositions) compute_rows(i, Count<kChannelPositions>());
-  if (i + kChannelPositions / 2 <= a.positions) {
-    compute_rows(i, Count<kChannelPositions / 2>());
-    i += kChannelPositions / 2;
+  for (; i + kChannelPositions <= a.positions; i += kChannelPositions)
+    channels_row<E, kChannelPositions, Vectors>(a, newest, i);
+  if (i + kHalf <= a.positions) {
+    channels_row<E, kHalf, Vectors>(a, newest, i);
+    i += kHalf;
   }
-  for (; i < a.positions; ++i) compute_rows(i, Count<1>());
+  for (; i < a.positions; ++i) channels_row<E, 1, Vectors>(a, newest, i);
 }
 
 // Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at

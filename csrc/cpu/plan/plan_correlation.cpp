@@ -40,7 +40,7 @@ constexpr int64_t kBandBytes = 256;
 // Of their weights, those of a phase that stay in the L1 cache for all positions.
 constexpr int64_t kPhaseBytes = 24 << 10;
 // Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and
-// back: in forward, in grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are
+// back: in forward, of vectors of a cache line, in grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are
 // better off at any number, because nothing interleaves them; as long as weights that are packed again for some of the
 // samples meet so many positions.
 constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kRepackedPositions = 64;
@@ -316,8 +316,14 @@ bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, 
   if (c.n > 1 && q_total < kLowTile * ceil_div(q_total, kHighTile)) return false;
   const int64_t samples = samples_of_band(c, sum_bytes, machine);
   if (data.channels_innermost) return samples == c.n && positions <= kFewInnermost;
-  if (c.w_row > c.w_channel)
-    return samples == c.n && positions <= kFewForward && positions * machine.lanes > kTransposedLanes;
+  if (c.w_row > c.w_channel) {
+    // Vectors of half a cache line read each line of the weights twice; rows a multiple of 4 KiB apart evict each other
+    // in between.
+    const int64_t vector_bytes = machine.lanes * sum_bytes;
+    const bool evicted = vector_bytes < 64 && c.w_row * sum_bytes / data.narrowness % (4 << 10) == 0;
+    return samples == c.n && !evicted && positions <= kFewForward * vector_bytes / 64 &&
+           positions * machine.lanes > kTransposedLanes;
+  }
   if (c.phases == 1) return samples == c.n && positions <= kFewGradInput;
   return samples == c.n || samples * q_total >= kRepackedPositions;
 }

@@ -1,5 +1,5 @@
-// Runs the kernels without torch and compares them with plain loops: every instruction set of this machine, every
-// type, several layouts, one thread and three.
+// Runs the kernels without torch and compares them with plain loops: every instruction set of this machine that has code
+// of its own, every type, several layouts, one thread and three.
 //
 //     kernel_test [problem...]        without arguments: random problems, always the same
 //

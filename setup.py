@@ -43,9 +43,7 @@ ISA_FLAGS = {
     # No contraction: the roundings of a separate multiply and add, on every machine.
     "baseline": "-ffp-contract=off",
     "avx2": f"-mavx2 {FMA_FLAGS}",
-    "wide": f"-mavx2 {FMA_FLAGS}",
     "avx512": f"-mavx512f -mavx512bw -mavx512vl -mavx512dq -mprefer-vector-width=512 {FMA_FLAGS}",
-    "wide_bf16": f"-mavx2 {FMA_FLAGS}",
 }
 ISA_FLAGS["avx512_bf16"] = f"-mavx512bf16 {ISA_FLAGS['avx512']}"
 if platform.machine().lower() in ("aarch64", "arm64"):

@@ -14,7 +14,7 @@ from torch_conv1d import _C, conv1d
 
 # Sets that give the same bits. Those that multiply pairs of bfloat16 differ from the others in
 # bfloat16, unless sums are direct; all else they share with one of them.
-FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "wide", "avx512")]
+FMA_SETS = [s for s in _C.supported_instruction_sets() if s in ("avx2", "avx512")]
 PAIR_SETS = [s for s in _C.supported_instruction_sets() if s.endswith("_bf16")]
 
 

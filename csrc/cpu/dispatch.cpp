@@ -14,8 +14,8 @@ namespace torch_conv1d::cpu {
 
 extern const KernelTable kBaselineKernels;
 #if defined(__x86_64__)
-extern const KernelTable kAvx2Kernels, kWideKernels, kAvx512Kernels;
-extern const PairKernels kWideBf16Kernels, kAvx512Bf16Kernels;
+extern const KernelTable kAvx2Kernels, kAvx512Kernels;
+extern const PairKernels kAvx512Bf16Kernels;
 #elif defined(__aarch64__)
 extern const KernelTable kNeonKernels;
 #endif
@@ -23,11 +23,6 @@ extern const KernelTable kNeonKernels;
 namespace {
 
 #if defined(__x86_64__)
-KernelTable with_pairs(KernelTable table, const PairKernels& pairs) {
-  table.pairs = &pairs;
-  return table;
-}
-
 // As __builtin_cpu_supports, which does not know this name in clang 14.
 bool cpu_supports_f16c() {
   unsigned a, b, c, d;
@@ -35,32 +30,26 @@ bool cpu_supports_f16c() {
 }
 #endif
 
-// Slowest first; the automatic choice is the last that is not for tests alone.
 std::vector<InstructionSet> find_supported() {
   std::vector<InstructionSet> found{{"reference", nullptr}, {"baseline", &kBaselineKernels}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && cpu_supports_f16c()) {
-    static const KernelTable wide_bf16 = with_pairs(kWideKernels, kWideBf16Kernels);
-    found.push_back({"wide", &kWideKernels});
-    found.push_back({"wide_bf16", &wide_bf16});
     found.push_back({"avx2", &kAvx2Kernels});
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
         __builtin_cpu_supports("avx512dq")) {
-      static const KernelTable avx512_bf16 = with_pairs(kAvx512Kernels, kAvx512Bf16Kernels);
       found.push_back({"avx512", &kAvx512Kernels});
-      if (__builtin_cpu_supports("avx512bf16")) found.push_back({"avx512_bf16", &avx512_bf16});
+      if (__builtin_cpu_supports("avx512bf16")) {
+        static KernelTable with_pairs = kAvx512Kernels;
+        with_pairs.pairs = &kAvx512Bf16Kernels;
+        found.push_back({"avx512_bf16", &with_pairs});
+      }
     }
   }
 #elif defined(__aarch64__)
   found.push_back({"neon", &kNeonKernels});
 #endif
   return found;
-}
-
-const std::vector<InstructionSet>& supported() {
-  static const std::vector<InstructionSet> sets = find_supported();
-  return sets;
 }
 
 // `source` is where the name comes from, for the message.
@@ -84,7 +73,14 @@ std::atomic<const InstructionSet*>& selected() {
 
 }  // namespace
 
+const std::vector<InstructionSet>& supported() {
+  static const std::vector<InstructionSet> sets = find_supported();
+  return sets;
+}
+
 const InstructionSet& active() { return *selected().load(std::memory_order_relaxed); }
+
+void activate(const InstructionSet& set) { selected() = &set; }
 
 std::vector<std::string> supported_instruction_sets() {
   std::vector<std::string> names;
@@ -94,6 +90,6 @@ std::vector<std::string> supported_instruction_sets() {
 
 std::string active_instruction_set() { return active().name; }
 
-void set_instruction_set(const std::string& name) { selected() = find(name, "instruction set"); }
+void set_instruction_set(const std::string& name) { activate(*find(name, "instruction set")); }
 
 }  // namespace torch_conv1d::cpu

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <type_traits>
+#include <vector>
 
 #include "kernel_table.h"
 
@@ -12,7 +13,11 @@ struct InstructionSet {
   const KernelTable* kernels;  // null: the reference loops
 };
 
+// Those that this machine can run, slowest first.
+const std::vector<InstructionSet>& supported();
 const InstructionSet& active();
+// For the calls that begin afterwards. It has to stay where it is.
+void activate(const InstructionSet& set);
 
 // The parts of a table that a call on elements of type E uses.
 template <class E>

@@ -1,10 +1,12 @@
-// Runs the kernels without torch and compares them with plain loops: every instruction set of this machine that has code
-// of its own, every type, several layouts, one thread and three.
+// Runs the kernels without torch and compares them with plain loops: every instruction set of this machine, and the tiles
+// of those it does not have (wide.cpp), every type, several layouts, one thread and three.
 //
 //     kernel_test [problem...]        without arguments: random problems, always the same
 //
-// Direct results have to be equal. The others have to be nearer than a lost product would leave them.
+// Operands are small integers: direct results have to be equal, the others nearer than a lost product would leave them.
+// Then the same of fractions, whose bits have to be those of the other instruction sets; a sum of them is printed.
 #include <algorithm>
+#include <bit>
 #include <string>
 #include <vector>
 
@@ -16,10 +18,15 @@
 namespace torch_conv1d::cpu {
 
 extern int thread_count;
+// Linked where the processor has no such instructions of its own.
+extern const KernelTable kWideKernels __attribute__((weak));
+extern const PairKernels kWideBf16Kernels __attribute__((weak));
 
 namespace {
 
 constexpr int64_t kGuard = 67;
+// The reference loops have no blocks, so that many products show no more of them, and are slow.
+constexpr double kReferenceProducts = 1e6;
 
 void run_case(
     const Case& c, const std::string& instruction_set, Algorithm algorithm, int type, int layout, int threads) {
@@ -64,15 +71,67 @@ void run_case(
   check(c.grad_b, grad_b, dtype, tolerance, p, how + "grad_bias alone");
 }
 
-// Where a processor has vectors of 64 bytes, `wide`, which is the same templates on halves of them, would show nothing
-// else.
-std::vector<std::string> tested_instruction_sets() {
-  std::vector<std::string> sets = supported_instruction_sets();
-  const auto starts_with = [](const char* start) {
-    return [start](const std::string& set) { return set.starts_with(start); };
+const std::vector<InstructionSet>& tested_instruction_sets() {
+  static const std::vector<InstructionSet> tested = [] {
+    std::vector<InstructionSet> sets = supported();
+    if (&kWideKernels) sets.push_back({"wide", &kWideKernels});
+    if (&kWideBf16Kernels) {
+      static KernelTable with_pairs = *sets.back().kernels;
+      with_pairs.pairs = &kWideBf16Kernels;
+      sets.push_back({"wide_bf16", &with_pairs});
+    }
+    return sets;
+  }();
+  return tested;
+}
+
+// Of all results of fractions, to compare with those of other machines and compilers (FNV-1a).
+uint64_t bits_of_all = 14695981039346656037u;
+
+void add_bits(const std::vector<Values>& of_call) {
+  for (const Values& values : of_call)
+    for (const double value : values) bits_of_all = (bits_of_all ^ std::bit_cast<uint64_t>(value)) * 1099511628211u;
+}
+
+bool has_pairs(const InstructionSet& set) { return set.kernels && set.kernels->pairs; }
+
+// All results of operands whose products are rounded.
+std::vector<Values> results_of_fractions(const Conv1dProblem& p, DType dtype, Algorithm algorithm) {
+  std::mt19937 rng(54321);
+  const auto tensor = [&](Shape shape, bool is_operand) {
+    Values values(size_t(shape.elements()));
+    for (double& value : values) value = double(rng()) / double(1u << 31) - 1;
+    HostTensor made(dtype, shape, Layout::channels_first, 0);
+    if (is_operand) made.fill(values);
+    return made;
   };
-  if (std::any_of(sets.begin(), sets.end(), starts_with("avx512"))) std::erase_if(sets, starts_with("wide"));
-  return sets;
+  const Shape x_shape{p.n, p.c_in, p.l_in}, y_shape{p.n, p.c_out, p.l_out}, b_shape{1, p.c_out, 1};
+  const Shape w_shape{p.c_out, p.c_in / p.groups, p.kernel_size};
+  HostTensor x = tensor(x_shape, true), w = tensor(w_shape, true), b = tensor(b_shape, true);
+  HostTensor grad_y = tensor(y_shape, true), y = tensor(y_shape, false), grad_x = tensor(x_shape, false);
+  HostTensor grad_w = tensor(w_shape, false), grad_b = tensor(b_shape, false);
+  forward(p, dtype, algorithm, x.view(), w.data(), b.data(), y.mutable_view());
+  grad_input(p, dtype, algorithm, grad_y.view(), w.data(), grad_x.mutable_view());
+  grad_weight(p, dtype, algorithm, grad_y.view(), x.view(), grad_w.data(), grad_b.data());
+  return {y.take(), grad_x.take(), grad_w.take(), grad_b.take()};
+}
+
+// Between sets with fused multiply-adds: those that multiply pairs of bfloat16, or the others.
+void compare_instruction_sets(const Conv1dProblem& p, int type, Algorithm algorithm, bool pairs) {
+  std::vector<Values> expected;
+  for (const InstructionSet& set : tested_instruction_sets()) {
+    if (!set.kernels || set.name == std::string("baseline") || has_pairs(set) != pairs) continue;
+    activate(set);
+    const std::vector<Values> actual = results_of_fractions(p, kTypes[type], algorithm);
+    if (expected.empty()) {
+      expected = actual;
+      if (!pairs) add_bits(expected);
+    }
+    ++results;
+    if (actual == expected) continue;
+    ++failures;
+    std::printf("%s %s %s: other bits than those of other sets\n", to_string(p).c_str(), set.name, kTypeNames[type]);
+  }
 }
 
 void run_problem(const Conv1dProblem& p, int turn) {
@@ -83,23 +142,27 @@ void run_problem(const Conv1dProblem& p, int turn) {
       algorithms.push_back(Algorithm::automatic);
       break;
     }
-  for (const std::string& instruction_set : tested_instruction_sets()) {
-    set_instruction_set(instruction_set);
+  for (const InstructionSet& set : tested_instruction_sets()) {
+    if (!set.kernels && forward_correlation(p).multiply_adds() > kReferenceProducts) continue;
+    activate(set);
     // A set that multiplies pairs of bfloat16 is another set in all else.
-    const bool pairs = active().kernels && active().kernels->pairs;
+    const bool pairs = has_pairs(set);
     for (int type = 0; type < kTypeCount; ++type)
       if (!pairs || kTypes[type] == DType::bfloat16)
         for (const Algorithm algorithm : pairs ? std::vector{Algorithm::automatic} : algorithms)
           run_case(
-              c, instruction_set, algorithm, type, (turn + type) % kLayoutCount,
-              (turn / kLayoutCount + type) % 2 ? 3 : 1);
+              c, set.name, algorithm, type, (turn + type) % kLayoutCount, (turn / kLayoutCount + type) % 2 ? 3 : 1);
   }
+  const int type = turn % kTypeCount;
+  for (const Algorithm algorithm : algorithms) compare_instruction_sets(p, type, algorithm, false);
+  if (kTypes[type] == DType::bfloat16) compare_instruction_sets(p, type, Algorithm::automatic, true);
 }
 
 int run(int count, char** problems) {
   for (int i = 0; i < count; ++i) run_problem(parse_problem(problems[i]), i);
   std::mt19937 rng(1);
   for (int i = 0; !count && i < 150; ++i) run_problem(random_problem(rng, 300000), i);
+  std::printf("bits of fused multiply-adds: %016llx\n", static_cast<unsigned long long>(bits_of_all));
   std::printf("%lld results, %lld wrong\n", static_cast<long long>(results), static_cast<long long>(failures));
   return failures != 0;
 }

@@ -10,6 +10,7 @@
 
 #include "../../division.h"
 #include "../packing/spans.h"
+#include "fir_dot_tiles.h"
 #include "grad_weight_call.h"
 
 namespace torch_conv1d::cpu {
@@ -20,10 +21,6 @@ class DotItem {
 
   // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
   static constexpr int64_t kResident = 4096 / sizeof(T);
-  // Two pages: the hardware looks ahead within one, and translations of addresses take as long as the data.
-  static constexpr int64_t kAhead = 8192 / sizeof(T);
-  // An FMA takes 4 cycles, and two start in each.
-  static constexpr int64_t kFewChains = 8;
 
  public:
   DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
@@ -38,14 +35,14 @@ class DotItem {
         g_rows_(b_.groups > 1 ? held_ * b_.co_count : std::min(rows_, call.plan.g_block)),
         g_(g_rows_ * g_row_),
         weights_(b_.ci_count * call.c.taps),
-        sum_row_(is_fir_ ? fir_sums() : weights_ + b_.has_bias),
+        fir_(call.kernels, is_fir_ ? weights_ : 0, call.plan.direct == DirectTile::none),
+        sum_row_(is_fir_ ? fir_.sums() : weights_ + b_.has_bias),
         sum_count_(rows_ * (sum_row_ + (is_fir_ && b_.has_bias))),
         sums_(ceil_div(sum_count_, kDotLanes<T>) * kDotLanes<T> * kDotLanes<T>),
         bias_at_(is_fir_ ? rows_ * sum_row_ : weights_),
         bias_row_(is_fir_ ? 1 : sum_row_),
         ones_(b_.has_bias && !is_fir_ ? kResident : 0),
-        tile_rows_(rows_of_tile()),
-        fir_tiles_(is_fir_ ? cut_taps() : std::vector<FirTile>()) {}
+        tile_rows_(rows_of_tile()) {}
 
   void run() const {
     std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
@@ -96,7 +93,7 @@ class DotItem {
             span.q_len, x_.data() + group * x_group);
     const T* ahead = nullptr;
     if constexpr (std::is_same_v<E, T>) {
-      ahead = x_source + (span.packed ? held_ * x.stride_c : kAhead);
+      ahead = x_source + (span.packed ? held_ * x.stride_c : FirDotTiles<T>::kAhead);
       if (!span.packed) {
         x_rows = x_source;
         x_group = call_.c.channels * x.stride_c;
@@ -143,7 +140,7 @@ class DotItem {
     const int64_t step = std::min(b_.co_count, rows);
     for (int64_t row = 0; row < rows; row += step, x += x_group, g += step * g_row)
       if (is_fir_)
-        add_fir(
+        fir_.add(
             x + offsets[0], g, length, &sums_[(first + row) * sum_row_ * kDotLanes<T>],
             ahead ? ahead + row * call_.x.stride_c : nullptr);
       else
@@ -222,59 +219,6 @@ class DotItem {
   }
   T* bias_sum_of(int64_t row) const { return sums_.data() + (bias_at_ + row * bias_row_) * kDotLanes<T>; }
 
-  // Sums of a row of a single channel. The taps that the last block of kDotLanes does not have leave fewer chains to
-  // tiles of their own, which then wait for each other. Of a panel, which has what they read, they are computed with
-  // the others, and dropped.
-  int64_t fir_sums() const {
-    if (!weights_) return 0;
-    const FirChunk last = fir_chunk(weights_, fir_chunks(weights_) - 1);
-    const int64_t whole = last.end * kDotLanes<T>, chains = (whole - weights_) * (last.end - last.begin - 1);
-    return chains > 0 && chains < kFewChains && call_.plan.direct == DirectTile::none ? whole : weights_;
-  }
-
-  // Taps kDotLanes apart share their loads, in chunks of the same number of blocks of kDotLanes taps.
-  struct FirChunk {
-    int64_t begin, end;
-  };
-  int64_t fir_chunks(int64_t taps) const {
-    return ceil_div(ceil_div(taps, kDotLanes<T>), call_.kernels.fir_dot_shared);
-  }
-  FirChunk fir_chunk(int64_t taps, int64_t i) const {
-    const int64_t blocks = ceil_div(taps, kDotLanes<T>), chunks = fir_chunks(taps);
-    return {i * blocks / chunks, (i + 1) * blocks / chunks};
-  }
-
-  struct FirTile {
-    int64_t tap;
-    typename ArithmeticKernels<T>::FirDot kernel;
-  };
-  std::vector<FirTile> cut_taps() const {
-    std::vector<FirTile> tiles;
-    const auto cut = [&](int64_t first, int64_t count, int64_t shared) {
-      const int64_t parts = shared ? ceil_div(count, call_.kernels.fir_dot_taps[shared]) : 0;
-      for (int64_t part = 0; part < parts; ++part) {
-        const int64_t begin = part * count / parts, end = (part + 1) * count / parts;
-        tiles.push_back({first + begin, call_.kernels.fir_dot[shared][end - begin]});
-      }
-    };
-    for (int64_t i = 0; i < fir_chunks(sum_row_); ++i) {
-      const FirChunk chunk = fir_chunk(sum_row_, i);
-      const int64_t first = chunk.begin * kDotLanes<T>, shared = chunk.end - chunk.begin;
-      const int64_t last = std::min(sum_row_ - (chunk.end - 1) * kDotLanes<T>, kDotLanes<T>);
-      cut(first, last, shared);
-      cut(first + last, kDotLanes<T> - last, shared - 1);
-    }
-    return tiles;
-  }
-
-  // What comes later is fetched by the first tile and the last.
-  void add_fir(const T* x, const T* g, int64_t length, T* sums, const T* ahead) const {
-    for (const FirTile& tile : fir_tiles_)
-      tile.kernel(
-          {x + tile.tap, g, length, sums + tile.tap * kDotLanes<T>, &tile == &fir_tiles_.front() ? ahead : nullptr,
-           ahead && &tile == &fir_tiles_.back() ? g + kAhead : nullptr});
-  }
-
   void write() const {
     const int64_t co = b_.group0 * call_.c.rows + b_.co0;
     call_.kernels.lane_sums(sums_.data(), sum_count_);
@@ -291,12 +235,12 @@ class DotItem {
   const int64_t g_row_, g_rows_;  // that are packed at a time
   const Scratch<T> g_;
   const int64_t weights_;  // of an output channel
+  const FirDotTiles<T> fir_;
   const int64_t sum_row_, sum_count_;
   const Scratch<T> sums_;  // [row][weight, then the bias]; of rows of a single channel the bias follows all rows
   const int64_t bias_at_, bias_row_;  // where those of the bias are, and from one row to the next
   const Scratch<T> ones_;
   const int64_t tile_rows_;
-  const std::vector<FirTile> fir_tiles_;
 };
 
 }  // namespace torch_conv1d::cpu

@@ -26,6 +26,9 @@ constexpr int64_t kTapRowsChannels = 16;
 // repeat, not more than half of the ways are taken anywhere.
 bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes);
 
+// Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
+int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& plan);
+
 // How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions,
 // whose taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel
 // fits half of the L2 cache.

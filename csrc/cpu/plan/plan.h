@@ -279,7 +279,7 @@ struct GradWeightPlan {
   int64_t j_block;       // weights: of an output channel, whose columns are packed at a time
 };
 
-ReductionPlan plan_reduction(const Conv1dProblem& p, GradWeightLanes lanes, bool pairs);
+ReductionPlan plan_reduction(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data);
 GradWeightPlan plan_grad_weight(
     const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 

@@ -1,5 +1,5 @@
-// The tiles of AVX-512 compiled for AVX2: slow, for tests alone, so that a machine without AVX-512 checks them too.
-#include "budget_64.h"
+// The tiles of AVX-512 compiled for AVX2: slow, so that a machine without AVX-512 checks them too.
+#include "../../csrc/cpu/isa/budget_64.h"
 
 namespace torch_conv1d::cpu {
 extern const KernelTable kWideKernels;

@@ -2,7 +2,7 @@
 // tile, with the positions in the place of channels, makes rows of the result where they belong.
 //
 //   pack x; pack grad_y as the weights of row tiles
-//   for a few weights of a group at a time: their x as columns, [position][weight], in the L1 cache
+//   for some weights of a group at a time: their x as columns, [position][weight], in the L2 cache
 //     for every tile of output channels: the sums over all positions, stored once
 #pragma once
 
@@ -31,7 +31,7 @@ class ColumnsItem {
         gathered_(together_ ? b_.groups * b_.co_count * positions_ : 0),
         g_(b_.groups * b_.co_count * positions_),
         j_block_(std::min(call.plan.j_block, ceil_div(weights_, call.kernels.lanes) * call.kernels.lanes)),
-        column_row_(j_block_ + PanelLayout::kAlignment),
+        column_row_(innermost_row(j_block_ + PanelLayout::kAlignment)),
         columns_((positions_ + call.kernels.lanes) * column_row_),
         tile_(call.exchanged ? call.kernels.correlate_rows * j_block_ : 0) {
     offsets_.resize(size_t(weights_ + call.kernels.lanes));  // columns come in whole vectors

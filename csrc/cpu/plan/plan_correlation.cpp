@@ -27,6 +27,8 @@ constexpr int64_t kHalvedRow = 24;
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for
 // many rows.
 constexpr int64_t kPassedVectors = 16;
+// Rows of the result that repay copying the source where it is not aligned.
+constexpr int64_t kCopiedRows = 32;
 // Results that are more than the L2 cache holds are fetched before they are written; those of several rows at a time if
 // they are more than a core's share of the L3 cache holds, too: so many times as much.
 constexpr int64_t kL2CachesOfL3 = 8;
@@ -43,6 +45,12 @@ DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
 // Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from
 // the L2 cache one by one, behind those that are evicted for them.
 bool rows_meet(const Correlation& c, int64_t row_bytes) { return c.taps == 1 && row_bytes % (4 << 10) == 0; }
+
+// Whether half of the vectors that a tile reads lie in two lines, which those of a panel would not, for rows that repay
+// one. Vectors of a whole line are loaded half as often.
+bool rows_cross_lines(const Correlation& c, int64_t row_bytes, int64_t vector_bytes) {
+  return c.taps == 1 && vector_bytes < 64 && row_bytes % vector_bytes && c.rows >= kCopiedRows;
+}
 
 }  // namespace
 
@@ -135,6 +143,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.direct = direct.tile;
   if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
       c.last_offset() - c.first_offset() < tile && !rows_meet(c, data.source_row * sum_bytes) &&
+      !rows_cross_lines(c, data.source_row * sum_bytes, machine.lanes * sum_bytes) &&
       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
     plan.direct = DirectTile::sums;
   const int64_t together = samples_together(c, sum_bytes, machine, tile, threads);

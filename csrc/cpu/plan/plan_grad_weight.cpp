@@ -10,8 +10,6 @@
 namespace torch_conv1d::cpu {
 namespace {
 
-// The columns of x that an item of `weights` packs at a time stay in the L1 cache.
-constexpr int64_t kL1Bytes = 24 << 10;
 // Sums of an item that meet several blocks.
 constexpr int64_t kOuterSumBytes = 2 << 20;
 // What an item of transformed operands may take, and together with the sums of all parts.
@@ -134,7 +132,8 @@ class GradWeightCuts {
       plan_.group_block = fitting((plan_.ci_block * x_bytes() + plan_.co_block * g_bytes()) * r_.runs, p_.groups);
     const int64_t widest =
         machine_.lanes * machine_.correlate_vectors[std::min(machine_.correlate_rows, plan_.co_block)];
-    plan_.j_block = std::max<int64_t>(kL1Bytes / (p_.n * p_.l_out * sum_bytes_ * widest), 1) * widest;
+    // Columns pass by for every few output channels; so many at a time that these are seldom begun anew.
+    plan_.j_block = std::max<int64_t>(share() / (p_.n * p_.l_out * sum_bytes_ * widest), 1) * widest;
     share_evenly(kLeastChannels, 1);
   }
 

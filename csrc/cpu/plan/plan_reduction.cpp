@@ -14,12 +14,12 @@ namespace {
 constexpr int64_t kOuterChannels = 8;
 // Costs of a position, in products of 64 bytes that `outer` makes from two vectors of output channels. Fitted to layers
 // of 1 to 512 channels, 1 to 41 taps and 16 to 30,000 positions, on both instruction sets.
-//   dot      a product of rows that are not aligned, and of a single row, which loads x for each; what a row of positions adds to load and
-//            store sums, more for a short one, much of which is a tail
+//   dot      a product of rows that are not aligned, of single taps, whose x comes from the L2 cache for each, and of a single row, which loads
+//            x for each; what a row of positions adds to load and store sums, more for a short one, much of which is a tail
 //   outer    the part that a tile one vector wide adds, because it loads an element of x for each product; transposing 64 bytes of channels
 //   columns  an element of x made a column
 // and for all, an element of x packed.
-constexpr double kDotProduct = 1.15, kDotSingle = 1.7, kDotRow = 8, kDotShortRow = 24;
+constexpr double kDotProduct = 1.15, kDotTap = 1.3, kDotSingle = 1.7, kDotRow = 8, kDotShortRow = 24;
 constexpr double kOneVector = 0.15, kTransposed = 10, kColumn = 2.6, kPacked = 0.25;
 // A product of pairs of bfloat16, of which each position is one half.
 constexpr double kPairProduct = 0.6;
@@ -51,7 +51,8 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
     switch (lanes) {
       case GradWeightLanes::positions:
         return products * (rows == 1 && p.kernel_size > 1 ? kDotSingle : 1) *
-                   (kDotProduct + (is_long ? kDotRow : kDotShortRow) * lane_count / p.l_out) +
+                   ((p.kernel_size > 1 ? kDotProduct : kDotTap) +
+                    (is_long ? kDotRow : kDotShortRow) * lane_count / p.l_out) +
                (p.kernel_size > 1 ? kPacked * channels : 0);
       case GradWeightLanes::weights:
         return products + kColumn * weights;

@@ -11,7 +11,7 @@ from torch_conv1d import _C
 
 # Bands that are not whole vectors, several blocks of channels, groups, phases without a tap and
 # with unequal ones, a dilation that shares a factor with the stride, kernels longer than the row,
-# ends that are folded back, samples in several chunks.
+# ends that are folded back, samples in several chunks, one that is more than the L2 cache holds.
 PROBLEMS = {
     text: operations.split()
     for text, operations in (
@@ -22,6 +22,7 @@ PROBLEMS = {
         ("n1_ci24_co20_l5_k9_s1_p10_d1_g1", "forward grad_input"),
         ("n2_ci40_co33_l29_k5_s3_p4x0_d1_g1_reflect", "grad_input"),
         ("n24_ci70_co17_l300_k3_s2_p1_d1_g1_replicate", "grad_input"),
+        ("n1_ci40_co24001_l12_k1_s1_p0_d1_g1", "grad_input"),
     )
 }
 each_problem = pytest.mark.parametrize("problem", list(map(Problem.parse, PROBLEMS)), ids=str)

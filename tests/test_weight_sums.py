@@ -14,7 +14,8 @@ EXCHANGED, AS_THEY_ARE, FEWER_TAPS = "x and grad_y change places", "", "only "
 # Exchanged by every algorithm: results of one part and of several, groups, padding longer than the
 # kernel (which leaves the other layer a negative one), a padding mode that meets nothing.
 # Groups as lanes: groups that are not whole vectors, a stride, several blocks and parts, several
-# input channels, exchanged operands.
+# input channels, exchanged operands; and groups that have too many sums for that.
+# Columns in several blocks.
 # Taps that meet nothing but padding: at either end, at both.
 # The partial sums of dot, where channels are innermost made by the outer tile: one input channel
 # and several, a stride, blocks that are not whole vectors, a few samples a block, a padding mode.
@@ -32,6 +33,8 @@ PROBLEMS = {
     "n2_ci21_co63_l40_k5_s1_p2_d1_g21": ("channels", AS_THEY_ARE),
     "n70_ci67_co134_l64_k4_s1_p3x0_d2_g67_reflect": ("channels", AS_THEY_ARE),
     "n3_ci36_co54_l60_k3_s2_p2_d1_g18_circular": ("channels", AS_THEY_ARE),
+    "n1_ci528_co528_l9_k20_s1_p10x9_d1_g16": ("columns", FEWER_TAPS),
+    "n1_ci440_co120_l201_k3_s2_p0_d1_g1": ("columns", AS_THEY_ARE),
     "n2_ci30_co20_l7_k9_s1_p40x24_d8_g1": ("outer", FEWER_TAPS),
     "n3_ci30_co2_l60_k12_s1_p220x110_d30_g2": ("outer", FEWER_TAPS),
     "n2_ci9_co30_l40_k12_s2_p120x100_d20_g3": ("outer", FEWER_TAPS),

@@ -36,6 +36,8 @@ constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
 // where they are, from memory that delivers long runs faster: pages of them where x has few channels.
 constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
+// Sums of a vector of groups, which every few positions meet, stay in the L2 cache.
+constexpr int64_t kGroupSumBytes = 1 << 20;
 // A small result is summed in up to kParts parts, so that threads have something to share.
 constexpr int64_t kParts = 16, kPartElements = 1 << 18;
 // Of so many parts, one block more or less is little.
@@ -80,7 +82,8 @@ GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t su
   const GradWeightLanes others = sums_few_positions(p) ? GradWeightLanes::weights
                                  : few_channels || dot ? GradWeightLanes::positions
                                                        : GradWeightLanes::output_channels;
-  const bool groups = c.rows * c.channels > 1 && fill_lanes(c, sum_bytes) && c.source_stride <= c.taps;
+  const bool groups = c.rows * c.channels > 1 && fill_lanes(c, sum_bytes) && c.source_stride <= c.taps &&
+                      64 * c.rows * c.channels * c.taps <= kGroupSumBytes;
   return groups && cost(GradWeightLanes::channels) < cost(others) ? GradWeightLanes::channels : others;
 }
 

@@ -13,6 +13,8 @@ constexpr int64_t kInnermostPositions = 48;
 // Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read
 // in runs.
 constexpr int64_t kBandBytes = 256;
+// Of a sample, as much as the working memory of a call allows.
+constexpr int64_t kPassingBytes = 3 << 20;
 // Of their weights, those of a phase that stay in the L1 cache for all positions.
 constexpr int64_t kPhaseBytes = 24 << 10;
 // Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and
@@ -37,10 +39,14 @@ int64_t innermost_bytes(const Correlation& c, int64_t sum_bytes, int64_t groups,
   return read_positions(c, q_len) * innermost_row(groups * c.channels) * sum_bytes;
 }
 
-// Samples of which the sums of a band and the positions that they read share the L2 cache.
+// Samples of which the sums of a band and the positions that they read share the L2 cache. In grad_input, whose weights
+// are packed in runs, a single one may be more, as long as what a band reads of it is less than its weights.
 int64_t samples_of_band(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
-  const int64_t q_total = c.q_total(), read = read_positions(c, q_total) * c.groups * c.channels;
-  return std::min(machine.l2_bytes * 3 / 4 / (q_total * c.phases * kBandBytes + read * sum_bytes), c.n);
+  const int64_t q_total = c.q_total(), read = read_positions(c, q_total);
+  const int64_t sample_bytes = q_total * c.phases * kBandBytes + read * c.groups * c.channels * sum_bytes;
+  const bool passes = c.w_channel > c.w_row && read * sum_bytes <= kBandBytes * c.taps;
+  if (c.n == 1 && passes && sample_bytes <= kPassingBytes) return 1;
+  return std::min(machine.l2_bytes * 3 / 4 / sample_bytes, c.n);
 }
 
 }  // namespace

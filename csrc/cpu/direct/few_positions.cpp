@@ -16,6 +16,7 @@
 #include "../../division.h"
 #include "../dispatch.h"
 #include "../drivers.h"
+#include "../packing/fetch.h"
 #include "../packing/folded_ends.h"
 #include "../packing/positions.h"
 #include "../packing/weights.h"
@@ -89,6 +90,7 @@ class FewPositionsCall {
       const WeightView<T> w = in_sum_type(
           c_, copy_, w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel, rows, channels,
           converted.data());
+      if (plan_.from_memory) fetch_weights(group, row0, rows, channel + channels);
       // Where the taps of channels follow each other, all of them are one transposition.
       const int64_t at_once = w.channel == c_.taps ? channels : 1;
       for (int64_t c = 0; c < channels; c += at_once)
@@ -111,6 +113,16 @@ class FewPositionsCall {
           {static_cast<E*>(out_.data) + (n0 + n) * out_.stride_n + first * out_.stride_c, out_.stride_c, out_.stride_l,
            of_sample + lead_ * row, 1, row, rows, out_length_});
     }
+  }
+
+  // Those of the block of channels that begins with `channel`.
+  void fetch_weights(int64_t group, int64_t row0, int64_t rows, int64_t channel) const {
+    const int64_t channels = std::min(plan_.channel_block, c_.channels - channel);
+    const E* const w = w_ + group * c_.w_group + row0 * c_.w_row + channel * c_.w_channel;
+    if (c_.w_row > c_.w_channel)
+      fetch_rows(w, c_.w_row, rows, channels * c_.taps);
+    else
+      fetch_rows(w, c_.w_channel, channels, rows * c_.taps);
   }
 
   // What some channels add to the sums of a tile of `rows` rows from `first` on; weights and sums are in rows of a

@@ -141,6 +141,7 @@ struct FewPositionsPlan {
   int64_t n_block, band_tiles, channel_block;
   int64_t positions;  // of a sample that are read, inside the source or outside
   bool worth_threads;
+  bool from_memory;    // whether the weights are more than the L2 cache holds
   PanelLayout layout;  // of its taps alone
 
   int64_t row_begin(const Correlation& c, int64_t tile) const {

@@ -127,6 +127,7 @@ FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, con
   while (!even() && units() > 1) ++plan.row_tiles;
   const int64_t channel_bytes = units() * plan.band_tiles * machine.lanes * ceil_div(c.taps, c.phases) * sum_bytes;
   plan.channel_block = std::clamp<int64_t>(kPhaseBytes / channel_bytes, 1, c.channels);
+  plan.from_memory = c.groups * c.rows * c.channels * c.taps * sum_bytes > machine.l2_bytes;
   plan.positions = read_positions(c, c.q_total());
   plan.n_block = ceil_div(c.n, ceil_div(c.n, samples_of_band(c, sum_bytes, machine)));
   plan.layout = PanelLayout(c, c.q_total(), machine.lanes);

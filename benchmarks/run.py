@@ -3,6 +3,7 @@
     python -m benchmarks.run                                  every layer of problems/workloads.txt
     python -m benchmarks.run --filter _dw_ --mode train       depthwise layers, forward and backward
     python -m benchmarks.run n4_ci16_co32_l100_k3_s2_p1_d1_g1 one problem
+    python -m benchmarks.run --layers transformers            those of problems/transformers.txt
     python -m benchmarks.run --random 200 --seed 1            layers drawn by chance
     python -m benchmarks.run --layout channels_last           (N, L, C) tensors
     python -m benchmarks.run --peers onnxruntime openvino jax beside torch: those of them installed

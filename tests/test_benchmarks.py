@@ -89,7 +89,7 @@ def test_the_shortest_time_is_that_of_the_tighter_limit() -> None:
     assert limits.shortest_time(flops=200, moved=30) == 3
 
 
-@pytest.mark.parametrize("table", ["workloads", "double_backward", "gpu", "short"])
+@pytest.mark.parametrize("table", ["workloads", "double_backward", "gpu", "short", "transformers"])
 def test_layers_have_names_and_valid_problems(table: str) -> None:
     layers = load_workloads(table)
     assert len({layer.name for layer in layers}) == len(layers)

@@ -133,7 +133,8 @@ class GradWeightCuts {
     const int64_t widest =
         machine_.lanes * machine_.correlate_vectors[std::min(machine_.correlate_rows, plan_.co_block)];
     // Columns pass by for every few output channels; so many at a time that these are seldom begun anew.
-    plan_.j_block = std::max<int64_t>(share() / (p_.n * p_.l_out * sum_bytes_ * widest), 1) * widest;
+    const int64_t column_bytes = (p_.n * p_.l_out + machine_.lanes) * sum_bytes_;
+    plan_.j_block = std::max<int64_t>(share() / (column_bytes * widest), 1) * widest;
     share_evenly(kLeastChannels, 1);
   }
 

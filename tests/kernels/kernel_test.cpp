@@ -4,7 +4,7 @@
 //     kernel_test [problem...]        without arguments: random problems, always the same
 //
 // Operands are small integers: direct results have to be equal, the others nearer than a lost product would leave them.
-// Then the same of fractions, whose bits have to be those of the other instruction sets; a sum of them is printed.
+// Then the same of fractions, whose bits have to be those of the other instruction sets; their hash is printed.
 #include <algorithm>
 #include <bit>
 #include <string>
@@ -86,11 +86,11 @@ const std::vector<InstructionSet>& tested_instruction_sets() {
 }
 
 // Of all results of fractions, to compare with those of other machines and compilers (FNV-1a).
-uint64_t bits_of_all = 14695981039346656037u;
+uint64_t hash_of_all = 14695981039346656037u;
 
-void add_bits(const std::vector<Values>& of_call) {
+void add_to_hash(const std::vector<Values>& of_call) {
   for (const Values& values : of_call)
-    for (const double value : values) bits_of_all = (bits_of_all ^ std::bit_cast<uint64_t>(value)) * 1099511628211u;
+    for (const double value : values) hash_of_all = (hash_of_all ^ std::bit_cast<uint64_t>(value)) * 1099511628211u;
 }
 
 bool has_pairs(const InstructionSet& set) { return set.kernels && set.kernels->pairs; }
@@ -125,7 +125,7 @@ void compare_instruction_sets(const Conv1dProblem& p, int type, Algorithm algori
     const std::vector<Values> actual = results_of_fractions(p, kTypes[type], algorithm);
     if (expected.empty()) {
       expected = actual;
-      if (!pairs) add_bits(expected);
+      if (!pairs) add_to_hash(expected);
     }
     ++results;
     if (actual == expected) continue;
@@ -162,7 +162,7 @@ int run(int count, char** problems) {
   for (int i = 0; i < count; ++i) run_problem(parse_problem(problems[i]), i);
   std::mt19937 rng(1);
   for (int i = 0; !count && i < 150; ++i) run_problem(random_problem(rng, 300000), i);
-  std::printf("bits of fused multiply-adds: %016llx\n", static_cast<unsigned long long>(bits_of_all));
+  std::printf("hash of fused multiply-adds: %016llx\n", static_cast<unsigned long long>(hash_of_all));
   std::printf("%lld results, %lld wrong\n", static_cast<long long>(results), static_cast<long long>(failures));
   return failures != 0;
 }

@@ -28,6 +28,13 @@ constexpr int64_t kGuard = 67;
 // The reference loops have no blocks, so that many products show no more of them, and are slow.
 constexpr double kReferenceProducts = 1e6;
 
+struct Shapes {
+  Shape x, w, b, y;
+};
+Shapes shapes_of(const Conv1dProblem& p) {
+  return {{p.n, p.c_in, p.l_in}, {p.c_out, p.c_in / p.groups, p.kernel_size}, {1, p.c_out, 1}, {p.n, p.c_out, p.l_out}};
+}
+
 void run_case(
     const Case& c, const std::string& instruction_set, Algorithm algorithm, int type, int layout, int threads) {
   const Conv1dProblem& p = c.p;
@@ -44,8 +51,7 @@ void run_case(
     tensor.fill(values);
     return tensor;
   };
-  const Shape x_shape{p.n, p.c_in, p.l_in}, y_shape{p.n, p.c_out, p.l_out};
-  const Shape w_shape{p.c_out, p.c_in / p.groups, p.kernel_size}, b_shape{1, p.c_out, 1};
+  const auto [x_shape, w_shape, b_shape, y_shape] = shapes_of(p);
   HostTensor x = operand(c.x, x_shape, in_layout), grad_y = operand(c.grad_y, y_shape, in_layout);
   HostTensor w = operand(c.w, w_shape, Layout::channels_first), b = operand(c.b, b_shape, Layout::channels_first);
 
@@ -105,8 +111,7 @@ std::vector<Values> results_of_fractions(const Conv1dProblem& p, DType dtype, Al
     if (is_operand) made.fill(values);
     return made;
   };
-  const Shape x_shape{p.n, p.c_in, p.l_in}, y_shape{p.n, p.c_out, p.l_out}, b_shape{1, p.c_out, 1};
-  const Shape w_shape{p.c_out, p.c_in / p.groups, p.kernel_size};
+  const auto [x_shape, w_shape, b_shape, y_shape] = shapes_of(p);
   HostTensor x = tensor(x_shape, true), w = tensor(w_shape, true), b = tensor(b_shape, true);
   HostTensor grad_y = tensor(y_shape, true), y = tensor(y_shape, false), grad_x = tensor(x_shape, false);
   HostTensor grad_w = tensor(w_shape, false), grad_b = tensor(b_shape, false);

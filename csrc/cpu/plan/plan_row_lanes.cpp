@@ -13,10 +13,10 @@ constexpr int64_t kInnermostPositions = 48;
 // Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read
 // in runs.
 constexpr int64_t kBandBytes = 256;
-// Of a sample, as much as the working memory of a call allows.
-constexpr int64_t kPassingBytes = 3 << 20;
 // Of their weights, those of a phase that stay in the L1 cache for all positions.
 constexpr int64_t kPhaseBytes = 24 << 10;
+// Positions and sums of a sample that is more than the L2 cache holds: as much as the working memory of a call allows.
+constexpr int64_t kPassingBytes = 3 << 20;
 // Up to this many positions in all, packing weights in correlate's order costs more than turning positions round and
 // back: in forward, of vectors of a cache line, in grad_input of a stride of 1, and where channels are innermost anyway. Phases of a stride are
 // better off at any number, because nothing interleaves them; as long as weights that are packed again for some of the

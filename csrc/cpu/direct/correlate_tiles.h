@@ -1,8 +1,7 @@
 // The tiles of an item of correlate.cpp: which kernel computes which positions of which rows, from what.
 #pragma once
 
-#include <bit>
-
+#include "../packing/fetch.h"
 #include "correlate_source.h"
 
 namespace torch_conv1d::cpu {
@@ -97,9 +96,6 @@ class CorrelateTiles {
   }
 
  private:
-  // Steps (tiles) in which a cache line of each channel is fetched, so that it does not hold up those that the tiles
-  // wait for.
-  static constexpr int64_t kMostSteps = 16;
   // The largest tile of any instruction set, in elements: 24 vectors of 16 lanes.
   static constexpr int64_t kTileElements = 512;
 
@@ -107,12 +103,10 @@ class CorrelateTiles {
   void set_ahead(int64_t phase, int64_t tile, int64_t n, int64_t steps, CorrelateArgs<T>& args) const {
     const auto ahead = source_.ahead(n);
     if (!ahead.lines) return;
-    const int64_t every = std::clamp<int64_t>(steps * b_.tiles * call_.c.phases / ahead.lines, 1, kMostSteps);
-    args.next = ahead.first + b_.group(tile) * call_.c.channels * ahead.row;
-    args.next_row = call_.pairs ? 2 * ahead.row : ahead.row;
+    fetch_meanwhile(
+        args, ahead.first + b_.group(tile) * call_.c.channels * ahead.row, call_.pairs ? 2 * ahead.row : ahead.row,
+        ahead.lines, steps * b_.tiles * call_.c.phases);
     args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
-    args.next_shift = std::bit_width(uint64_t(every)) - 1;
-    args.next_steps = ahead.lines << args.next_shift;
   }
 
   // `count` positions (of samples side by side, each) of `rows` rows.

@@ -22,6 +22,7 @@
 #include "../../division.h"
 #include "../dispatch.h"
 #include "../drivers.h"
+#include "../packing/fetch.h"
 #include "../packing/folded_ends.h"
 #include "../packing/panel.h"
 #include "../packing/samples.h"
@@ -57,6 +58,9 @@ class TapRowsCall {
              .source_row = o.source.stride_c},
             machine_with(kernels_))),
         width_(plan_.panel.width),
+        q_blocks_(ceil_div(c_.q_total(), plan_.q_block)),
+        row_blocks_(ceil_div(c_.rows, plan_.row_block)),
+        items_(ceil_div(c_.n, width_) * c_.groups * row_blocks_ * q_blocks_),
         zeros_(c_.source_padding == PaddingMode::zeros),
         w_(static_cast<const E*>(o.w)),
         ones_(c_.taps) {
@@ -64,17 +68,9 @@ class TapRowsCall {
   }
 
   void run() const {
-    const int64_t q_blocks = ceil_div(c_.q_total(), plan_.q_block), row_blocks = ceil_div(c_.rows, plan_.row_block);
-    const int64_t items = ceil_div(c_.n, width_) * c_.groups * row_blocks * q_blocks;
-    parallel_for(items, plan_.worth_threads, [&](int64_t begin, int64_t end) {
+    parallel_for(items_, plan_.worth_threads, [&](int64_t begin, int64_t end) {
       const Buffers buffers(*this);
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t q0 = item % q_blocks * plan_.q_block, rest = item / q_blocks;
-        const int64_t row0 = rest % row_blocks * plan_.row_block, sample_group = rest / row_blocks;
-        run_item(
-            buffers, {sample_group / c_.groups * width_, sample_group % c_.groups, row0,
-                      std::min(plan_.row_block, c_.rows - row0), q0, std::min(plan_.q_block, c_.q_total() - q0)});
-      }
+      for (int64_t i = begin; i < end; ++i) run_item(buffers, item_at(i));
     });
     folded_.fold(copy_, out_, plan_.worth_threads);
   }
@@ -96,8 +92,21 @@ class TapRowsCall {
   };
 
   struct Item {
-    int64_t n0, group, row0, rows, q0, q_len;
+    int64_t number, n0, group, row0, rows, q0, q_len;
   };
+
+  Item item_at(int64_t number) const {
+    const int64_t q0 = number % q_blocks_ * plan_.q_block, rest = number / q_blocks_;
+    const int64_t row0 = rest % row_blocks_ * plan_.row_block, sample_group = rest / row_blocks_;
+    return {
+        number,
+        sample_group / c_.groups * width_,
+        sample_group % c_.groups,
+        row0,
+        std::min(plan_.row_block, c_.rows - row0),
+        q0,
+        std::min(plan_.q_block, c_.q_total() - q0)};
+  }
 
   // Positions of the source: those that an item reads, of which those from packed_begin on are in the panel.
   struct Window {
@@ -120,8 +129,10 @@ class TapRowsCall {
         const WeightView<T> w = in_sum_type(
             c_, copy_, w_ + item.group * c_.w_group + (item.row0 + r0) * c_.w_row + channel * c_.w_channel, rows,
             std::min(plan_.channel_block, c_.channels - channel), b.converted.data());
+        CorrelateArgs<T> args;
+        if (plan_.from_memory) set_ahead(item, channel, rows, args);
         for (int64_t r = 0; r < rows; ++r)
-          add_channels(b, item, channel, window, {w.data + r * w.row, w.row, w.channel}, z_of(b, r));
+          add_channels(b, item, channel, window, {w.data + r * w.row, w.row, w.channel}, z_of(b, r), args);
       }
       for (int64_t r = 0; r < rows; ++r) {
         add_taps(b, item, item.row0 + r0 + r, z_of(b, r));
@@ -132,11 +143,36 @@ class TapRowsCall {
 
   T* z_of(const Buffers& b, int64_t r) const { return b.z.data() + r * c_.taps * plan_.z_row; }
 
+  // What the tiles of `rows` rows fetch meanwhile: the channels after these, or the first ones of the next item.
+  void set_ahead(Item item, int64_t channel, int64_t rows, CorrelateArgs<T>& args) const {
+    channel += plan_.channel_block;
+    if (channel >= c_.channels) {
+      if (item.number + 1 == items_) return;
+      channel = 0;
+      item = item_at(item.number + 1);
+    }
+    const int64_t begin = std::clamp<int64_t>(item.q0 + plan_.first_offset, 0, c_.source_length);
+    const int64_t length = std::min(item.q_len, c_.source_length - begin);
+    int64_t steps = 0;
+    for (const TapTile& tile : plan_.tiles)
+      steps += rows * ceil_div(length, kernels_.correlate_vectors[tile.taps] * kernels_.lanes);
+    fetch_meanwhile(
+        args,
+        static_cast<const T*>(source_.data) + item.n0 * source_.stride_n +
+            (item.group * c_.channels + channel) * source_.stride_c + begin,
+        source_.stride_c * int64_t(sizeof(T)), ceil_div(length * int64_t(sizeof(T)), int64_t(64)), steps);
+  }
+
   // z of all taps of a row, from a few channels.
   void add_channels(
-      const Buffers& b, const Item& item, int64_t channel, const Window& window, WeightView<T> w, T* z_row) const {
+      const Buffers& b,
+      const Item& item,
+      int64_t channel,
+      const Window& window,
+      WeightView<T> w,
+      T* z_row,
+      CorrelateArgs<T>& args) const {
     constexpr int64_t kNoOffset = 0;
-    CorrelateArgs<T> args;
     args.offset = &kNoOffset;
     args.channels = std::min(plan_.channel_block, c_.channels - channel);
     args.taps = 1;
@@ -217,6 +253,7 @@ class TapRowsCall {
     args.tiles = all - parts * (vectors - 1);
     while (parts > 0) {
       kernel[vectors](args);
+      args.next_step += args.tiles;
       args.x += args.tiles * vectors * lanes;
       args.out = static_cast<T*>(args.out) + args.tiles * vectors * lanes;
       parts -= args.tiles;
@@ -268,7 +305,8 @@ class TapRowsCall {
   const T* const bias_;
   const TapRowsPlan plan_;
   const int64_t width_;  // samples side by side
-  const bool zeros_;     // outside the source
+  const int64_t q_blocks_, row_blocks_, items_;
+  const bool zeros_;  // outside the source
   const E* const w_;
   const Scratch<T> ones_;
 };

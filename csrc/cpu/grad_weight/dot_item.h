@@ -19,9 +19,6 @@ template <class E>
 class DotItem {
   using T = SumOf<E>;
 
-  // Positions of a few rows of grad_y that stay in the L1 cache until all taps have met them.
-  static constexpr int64_t kResident = 4096 / sizeof(T);
-
  public:
   DotItem(const GradWeightCall<E>& call, const GradWeightBlock<E>& block)
       : call_(call),
@@ -41,12 +38,13 @@ class DotItem {
         sums_(ceil_div(sum_count_, kDotLanes<T>) * kDotLanes<T> * kDotLanes<T>),
         bias_at_(is_fir_ ? rows_ * sum_row_ : weights_),
         bias_row_(is_fir_ ? 1 : sum_row_),
-        ones_(b_.has_bias && !is_fir_ ? kResident : 0),
-        tile_rows_(rows_of_tile()) {}
+        tile_rows_(rows_of_tile()),
+        resident_(resident_positions()),
+        ones_(b_.has_bias && !is_fir_ ? resident_ : 0) {}
 
   void run() const {
     std::fill_n(sums_.data(), sum_count_ * kDotLanes<T>, T(0));
-    if (b_.has_bias && !is_fir_) std::fill_n(ones_.data(), kResident, T(1));
+    if (b_.has_bias && !is_fir_) std::fill_n(ones_.data(), resident_, T(1));
     std::vector<int64_t> in_panel = offsets_of_weights(call_.layout.row, call_.layout.tap_at);
     std::vector<int64_t> in_source = offsets_of_weights(call_.x.stride_c, call_.layout.tap_offset);
     std::vector<Span> spans;
@@ -183,6 +181,14 @@ class DotItem {
     return best;
   }
 
+  // Positions of x, of a tile's rows of grad_y and of ones that stay in the L1 cache until all taps have met them.
+  int64_t resident_positions() const {
+    constexpr int64_t kBytes = kL1Panel / 4 * 7, kFewest = 16 * kDotLanes<T>, kMost = 64 * kDotLanes<T>;
+    const int64_t x_rows = ceil_div(b_.ci_count * call_.layout.row, call_.plan.panel_length);
+    const int64_t fitting = kBytes / int64_t(sizeof(T)) / (x_rows + tile_rows_ + 1);
+    return std::clamp(fitting / kDotLanes<T> * kDotLanes<T>, kFewest, kMost);
+  }
+
   void add_group(
       const T* x,
       std::vector<int64_t>& offsets,
@@ -195,10 +201,10 @@ class DotItem {
     for (int64_t row = 0; row < count; row += tile_rows_, g += tile_rows_ * g_row) {
       const int64_t rows = std::min(tile_rows_, count - row);
       const int64_t tiles = ceil_div(sum_row_, kernels.dot_taps[rows]);
-      for (int64_t i = 0; i < length; i += kResident) {
+      for (int64_t i = 0; i < length; i += resident_) {
         // Each tile of taps has a share of what comes next fetched: of the same rows, or of those that follow.
-        const int64_t positions = std::min(kResident, length - i);
-        const int64_t ahead = i + kResident < length ? kResident : tile_rows_ * g_row - i;
+        const int64_t positions = std::min(resident_, length - i);
+        const int64_t ahead = i + resident_ < length ? resident_ : tile_rows_ * g_row - i;
         if (b_.has_bias) offsets[size_t(weights_)] = ones_.data() - (x + i);
         for (int64_t tile = 0; tile < tiles; ++tile) {
           const int64_t j = tile * sum_row_ / tiles;
@@ -239,8 +245,8 @@ class DotItem {
   const int64_t sum_row_, sum_count_;
   const Scratch<T> sums_;  // [row][weight, then the bias]; of rows of a single channel the bias follows all rows
   const int64_t bias_at_, bias_row_;  // where those of the bias are, and from one row to the next
+  const int64_t tile_rows_, resident_;
   const Scratch<T> ones_;
-  const int64_t tile_rows_;
 };
 
 }  // namespace torch_conv1d::cpu

@@ -86,7 +86,7 @@ void dot(const DotArgs<T>& a) {
     int64_t i = v * kLanes<T>;
     for (const int64_t end = a.length / kDotLanes<T> * kDotLanes<T>; i < end; i += kDotLanes<T>) {
       for (int64_t r = a.ahead_row; r < Rows; r += a.ahead_step) {
-        __builtin_prefetch(a.g + r * a.g_row + a.ahead + i);
+        __builtin_prefetch(a.g + r * a.g_row + a.ahead + i, 0, 2);
         if (Rows == 1) __builtin_prefetch(x_row[0] + a.ahead + i);
       }
       add(i, [](Vector<T> value) { return value; });

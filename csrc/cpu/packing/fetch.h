@@ -1,7 +1,11 @@
-// What is packed next, out of more rows than the hardware follows.
+// What is read next, out of more rows than the hardware follows.
 #pragma once
 
+#include <algorithm>
+#include <bit>
 #include <cstdint>
+
+#include "../kernel_table.h"
 
 namespace torch_conv1d::cpu {
 
@@ -12,6 +16,18 @@ void fetch_rows(const E* first, int64_t row, int64_t rows, int64_t count) {
   asm volatile("");  // g++ drops calls of functions that do nothing but fetch
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(first + r * row + i, 0, 2);
+}
+
+// Has the tiles of `steps` steps fetch so many cache lines of each channel, `row` bytes apart: a line of each in up to
+// kMostSteps of them, so that they do not hold up those that the tiles wait for.
+template <class T>
+void fetch_meanwhile(CorrelateArgs<T>& args, const void* first, int64_t row, int64_t lines, int64_t steps) {
+  constexpr int64_t kMostSteps = 16;
+  const int64_t every = std::clamp<int64_t>(steps / std::max<int64_t>(lines, 1), 1, kMostSteps);
+  args.next = static_cast<const char*>(first);
+  args.next_row = row;
+  args.next_shift = std::bit_width(uint64_t(every)) - 1;
+  args.next_steps = lines << args.next_shift;
 }
 
 }  // namespace torch_conv1d::cpu

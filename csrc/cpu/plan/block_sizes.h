@@ -13,6 +13,8 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that
 // counts.
 constexpr int64_t kDirectProducts = 16;
+// A core's share of the L3 cache holds so many times as much as its L2 cache: what is more comes from memory.
+constexpr int64_t kL2CachesOfL3 = 8;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
 // Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to

@@ -171,7 +171,8 @@ struct TapRowsPlan {
   int64_t q_block, row_block;
   int64_t rows_held, channel_block;  // rows whose z is held at a time, and channels of a panel
   bool worth_threads;
-  bool direct;  // the source is read where it is, in vectors that begin at multiples of them
+  bool direct;       // the source is read where it is, in vectors that begin at multiples of them
+  bool from_memory;  // and is more than the caches hold
   std::vector<TapTile> tiles;
   int64_t first_offset;              // of the first tile
   int64_t z_row;                     // from the sums of one tap to those of the next

@@ -29,10 +29,6 @@ constexpr int64_t kHalvedRow = 24;
 constexpr int64_t kPassedVectors = 16;
 // Rows of the result that repay copying the source where it is not aligned.
 constexpr int64_t kCopiedRows = 32;
-// Results that are more than the L2 cache holds are fetched before they are written; those of several rows at a time if
-// they are more than a core's share of the L3 cache holds, too: so many times as much.
-constexpr int64_t kL2CachesOfL3 = 8;
-
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
   const bool one_row = c.rows == 1 && c.taps <= 64 / sum_bytes * c.phases;
@@ -139,6 +135,7 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   // One tile of rows reads many channels once, and fetches what its next positions read; few channels are streams.
   plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
   const int64_t result_bytes = c.n * c.groups * c.rows * c.out_length * sum_bytes / data.narrowness;
+  // Of several rows, results that the L3 cache holds are written faster than fetched.
   plan.to_memory = result_bytes > (c.rows > 1 ? kL2CachesOfL3 : 1) * machine.l2_bytes;
   plan.direct = direct.tile;
   if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&

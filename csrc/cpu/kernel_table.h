@@ -45,8 +45,8 @@ struct CorrelateArgs {
   bool goes_on = false;
   int64_t w_gap = 0, w_skip = 0;
   // Meanwhile, what is read later is fetched into the L2 cache: with every = 2^next_shift, in step s = next_step + i <
-  // next_steps, by every `every`-th channel c from s % every on, the cache line at next + c * next_row + s / every *
-  // 64, in bytes.
+  // next_steps, by every `every`-th channel c from s % every on, as many cache lines as a tile is wide (at least one)
+  // from next + c * next_row + s / every * (that width) on, in bytes.
   const char* next = nullptr;
   int64_t next_row = 0, next_step = 0, next_steps = 0;
   int next_shift = 0;

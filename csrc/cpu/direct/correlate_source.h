@@ -57,17 +57,17 @@ class CorrelateSource {
   // From one channel of a group to the next.
   int64_t row_in_place() const { return call_.source.tensors > 1 ? call_.source.to_next : call_.source.stride_c; }
 
-  // What the block after this one reads of its sample n, from the first channel of its first group on: so many cache
-  // lines of each channel, `row` bytes apart.
+  // What the block after this one reads of its sample n, from the first channel of its first group on: so many
+  // bytes of each channel, `row` bytes apart.
   struct Ahead {
     const char* first = nullptr;
-    int64_t row = 0, lines = 0;
+    int64_t row = 0, bytes = 0;
   };
   Ahead ahead(int64_t n) const {
     const Correlation& c = call_.c;
     const CorrelationPlan& plan = call_.plan;
     const View& v = call_.source;
-    if ((plan.direct != DirectTile::none && !plan.passes) || call_.together || v.stride_l != 1 ||
+    if ((plan.direct != DirectTile::none && !plan.passes && !plan.from_memory) || call_.together || v.stride_l != 1 ||
         c.channels < kFetchedChannels)
       return {};
     int64_t q = b_.q0 + plan.q_block, group = b_.group0, sample = b_.n0 + n;
@@ -85,7 +85,7 @@ class CorrelateSource {
     return {
         reinterpret_cast<const char*>(
             static_cast<const E*>(v.data) + sample * v.stride_n + group * c.channels * v.stride_c + begin),
-        v.stride_c * int64_t(sizeof(E)), ceil_div((end - begin) * int64_t(sizeof(E)), int64_t(64))};
+        v.stride_c * int64_t(sizeof(E)), (end - begin) * int64_t(sizeof(E))};
   }
 
  private:

@@ -56,7 +56,7 @@ class CorrelateTiles {
       args.init = call_.inits ? call_.inits + row : nullptr;
       O* to = out + (row - first_row) * out_row;
       for (int64_t sample = n; sample < n_end; ++sample, to += out_n) {
-        set_ahead(phase, tile, sample, steps, args);
+        set_ahead(phase, tile, sample, steps, tile_width, args);
         for (size_t i = run.first; i < run.last; ++i) {
           const Span& span = source_.spans()[i];
           const int64_t done = (span.q0 - run.q0) * width;
@@ -100,12 +100,13 @@ class CorrelateTiles {
   static constexpr int64_t kTileElements = 512;
 
   // What all tiles of sample n, `steps` for each tile of rows and phase, fetch meanwhile.
-  void set_ahead(int64_t phase, int64_t tile, int64_t n, int64_t steps, CorrelateArgs<T>& args) const {
+  void set_ahead(
+      int64_t phase, int64_t tile, int64_t n, int64_t steps, int64_t tile_width, CorrelateArgs<T>& args) const {
     const auto ahead = source_.ahead(n);
-    if (!ahead.lines) return;
+    if (!ahead.bytes) return;
     fetch_meanwhile(
         args, ahead.first + b_.group(tile) * call_.c.channels * ahead.row, call_.pairs ? 2 * ahead.row : ahead.row,
-        ahead.lines, steps * b_.tiles * call_.c.phases);
+        ahead.bytes, steps * b_.tiles * call_.c.phases, tile_width);
     args.next_step = (phase * b_.tiles + tile % b_.tiles) * steps;
   }
 

@@ -153,14 +153,13 @@ class TapRowsCall {
     }
     const int64_t begin = std::clamp<int64_t>(item.q0 + plan_.first_offset, 0, c_.source_length);
     const int64_t length = std::min(item.q_len, c_.source_length - begin);
-    int64_t steps = 0;
-    for (const TapTile& tile : plan_.tiles)
-      steps += rows * ceil_div(length, kernels_.correlate_vectors[tile.taps] * kernels_.lanes);
+    const int64_t tile_width = kernels_.correlate_vectors[plan_.tiles[0].taps] * kernels_.lanes;
     fetch_meanwhile(
         args,
         static_cast<const T*>(source_.data) + item.n0 * source_.stride_n +
             (item.group * c_.channels + channel) * source_.stride_c + begin,
-        source_.stride_c * int64_t(sizeof(T)), ceil_div(length * int64_t(sizeof(T)), int64_t(64)), steps);
+        source_.stride_c * int64_t(sizeof(T)), length * int64_t(sizeof(T)),
+        rows * int64_t(plan_.tiles.size()) * ceil_div(length, tile_width), tile_width);
   }
 
   // z of all taps of a row, from a few channels.

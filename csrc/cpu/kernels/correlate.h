@@ -70,7 +70,7 @@ struct SumsOut {
 // Packed: w is [channel][tap][row], with room in between. Otherwise it is where the caller of conv1d stored it.
 template <class T, int Rows, int Vectors, bool Packed, class Products = ElementProducts>
 void correlate(const CorrelateArgs<T>& a) {
-  constexpr int kWidth = Vectors * kLanes<T>;
+  constexpr int kWidth = Vectors * kLanes<T>, kFetched = kWidth * int(sizeof(T)) < 64 ? 64 : kWidth * int(sizeof(T));
   const int64_t ahead = prefetch_distance(a, kWidth);
   const SumsOut<T> out(a);
   const auto compute_tile = [&](int64_t tile, bool many_channels) __attribute__((always_inline)) {
@@ -129,10 +129,11 @@ void correlate(const CorrelateArgs<T>& a) {
       const int64_t step = a.next_step + tile;
       const bool fetches = step < a.next_steps;
       const int64_t every = fetches ? int64_t(1) << a.next_shift : a.channels;
-      const char* next = fetches ? a.next + (step >> a.next_shift) * 64 + (step & (every - 1)) * a.next_row
+      const char* next = fetches ? a.next + (step >> a.next_shift) * kFetched + (step & (every - 1)) * a.next_row
                                  : reinterpret_cast<const char*>(row);
       for (int64_t c = 0, end = 0; c < a.channels; next += every * a.next_row) {
-        __builtin_prefetch(next, 0, 2);
+        UNROLL for (int i = 0; i < kFetched; i += 64)
+          __builtin_prefetch(next + i, 0, 2);
         end = end + every < a.channels ? end + every : a.channels;
         for (; c < end; ++c) add_channel(c);
       }

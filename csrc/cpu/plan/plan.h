@@ -57,6 +57,7 @@ struct CorrelationPlan {
   DirectTile direct;
   bool to_memory;        // whether the result is more than the caches hold
   bool passes;           // whether all row tiles pass over a block that the L2 cache holds, or few over one in memory
+  bool from_memory;      // whether these few read more than the caches hold
   int64_t panel_length;  // positions of a panel: q_block, or less where there are direct tiles
   PanelLayout layout;    // of panel_length positions
 

@@ -27,6 +27,8 @@ constexpr int64_t kHalvedRow = 24;
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for
 // many rows.
 constexpr int64_t kPassedVectors = 16;
+// Up to so many products for an element of the source, of several taps, memory takes longer than they do.
+constexpr int64_t kMemoryProducts = 8;
 // Rows of the result that repay copying the source where it is not aligned.
 constexpr int64_t kCopiedRows = 32;
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
@@ -135,6 +137,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   // One tile of rows reads many channels once, and fetches what its next positions read; few channels are streams.
   plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
   const int64_t result_bytes = c.n * c.groups * c.rows * c.out_length * sum_bytes / data.narrowness;
+  plan.from_memory = !plan.passes && (c.taps == 1 || c.rows * c.taps <= kMemoryProducts * c.phases) &&
+                     c.channels >= kFetchedChannels && data.unit_stride &&
+                     c.n * c.groups * c.channels * c.source_length * sum_bytes > kL2CachesOfL3 * machine.l2_bytes;
   // Of several rows, results that the L3 cache holds are written faster than fetched.
   plan.to_memory = result_bytes > (c.rows > 1 ? kL2CachesOfL3 : 1) * machine.l2_bytes;
   plan.direct = direct.tile;
@@ -171,8 +176,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     return is_direct ? (c.channels * c.source_stride + c.rows * c.phases) * plan.q_block * sum_bytes : panel_bytes();
   };
   if (is_direct) {
-    // Phases and tiles of many rows pass over the source, which should then be in the L2 cache.
-    set_parts(ceil_div(q_total, c.phases > 1 || plan.passes ? fitting : kDirectPositions));
+    // Phases and tiles of many rows pass over the source, which should then be in the L2 cache, as what is fetched
+    // should.
+    set_parts(ceil_div(q_total, c.phases > 1 || plan.passes || plan.from_memory ? fitting : kDirectPositions));
   } else if (width > 1) {
     plan.q_block = plan.panel_length = q_total;
     plan.layout = PanelLayout(c, q_total, machine.lanes, width);

@@ -181,12 +181,13 @@ class DotItem {
     return best;
   }
 
-  // Positions of x, of a tile's rows of grad_y and of ones that stay in the L1 cache until all taps have met them.
+  // Positions of x, of a tile's rows of grad_y and of ones that stay in the L1 cache until all taps have met them; of so
+  // many rows that these would be few, x comes from the L2 cache.
   int64_t resident_positions() const {
-    constexpr int64_t kBytes = kL1Panel / 4 * 7, kFewest = 16 * kDotLanes<T>, kMost = 64 * kDotLanes<T>;
+    constexpr int64_t kBytes = kL1Panel / 4 * 7, kFew = 32 * kDotLanes<T>, kMost = 64 * kDotLanes<T>;
     const int64_t x_rows = ceil_div(b_.ci_count * call_.layout.row, call_.plan.panel_length);
-    const int64_t fitting = kBytes / int64_t(sizeof(T)) / (x_rows + tile_rows_ + 1);
-    return std::clamp(fitting / kDotLanes<T> * kDotLanes<T>, kFewest, kMost);
+    const int64_t fitting = kBytes / int64_t(sizeof(T)) / (x_rows + tile_rows_ + 1) / kDotLanes<T> * kDotLanes<T>;
+    return fitting < kFew ? kMost : std::min(fitting, kMost);
   }
 
   void add_group(

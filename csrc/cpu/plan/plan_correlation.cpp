@@ -31,6 +31,7 @@ constexpr int64_t kPassedVectors = 16;
 constexpr int64_t kMemoryProducts = 8;
 // Rows of the result that repay copying the source where it is not aligned.
 constexpr int64_t kCopiedRows = 32;
+
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
   const bool one_row = c.rows == 1 && c.taps <= 64 / sum_bytes * c.phases;

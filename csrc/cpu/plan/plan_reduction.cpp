@@ -18,9 +18,12 @@ constexpr int64_t kOuterChannels = 8;
 //            x for each; what a row of positions adds to load and store sums, more for a short one, much of which is a tail
 //   outer    the part that a tile one vector wide adds, because it loads an element of x for each product; transposing 64 bytes of channels
 //   columns  an element of x made a column
-// and for all, an element of x packed.
+// and for all, an element of x packed, or, of single taps, read by `dot` where it is, in memory, from which nothing has
+// fetched it.
 constexpr double kDotProduct = 1.15, kDotTap = 1.3, kDotSingle = 1.7, kDotRow = 8, kDotShortRow = 24;
-constexpr double kOneVector = 0.15, kTransposed = 10, kColumn = 2.6, kPacked = 0.25;
+constexpr double kOneVector = 0.15, kTransposed = 10, kColumn = 2.6, kPacked = 0.25, kFromMemory = 0.3;
+// What the L3 cache may hold.
+constexpr int64_t kCachedBytes = 8 << 20;
 // A product of pairs of bfloat16, of which each position is one half.
 constexpr double kPairProduct = 0.6;
 // Rows from this many positions on are long.
@@ -49,13 +52,17 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
   const double weights = channels * p.kernel_size, lane_count = 64. / sum_bytes, vectors = std::ceil(rows / lane_count);
   const double products = rows * weights / lane_count;
   const bool is_long = p.l_out >= kDotLength;
+  const int64_t x_bytes = p.n * p.c_in * p.l_in * sum_bytes;
   const auto of_position = [&] {
     switch (lanes) {
       case GradWeightLanes::positions:
         return products * (rows == 1 && p.kernel_size > 1 ? kDotSingle : 1) *
                    ((p.kernel_size > 1 ? kDotProduct : kDotTap) +
                     (is_long ? kDotRow : kDotShortRow) * lane_count / p.l_out) +
-               (p.kernel_size > 1 ? kPacked * channels : 0);
+               (p.kernel_size > 1        ? kPacked
+                : x_bytes > kCachedBytes ? kFromMemory
+                                         : 0) *
+                   channels;
       case GradWeightLanes::weights:
         return products + kColumn * weights;
       case GradWeightLanes::channels: {

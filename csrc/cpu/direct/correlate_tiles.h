@@ -123,9 +123,10 @@ class CorrelateTiles {
     int64_t wide = all - parts * (vectors - 1);
     for (int64_t i = 0; i < count;) {
       const int64_t width = vectors * lanes;
-      const auto kernel = rows == 1        ? kernels.fir[unit_step_ + 1][vectors]
-                          : packed_weights ? call_.tiles[rows][vectors]
-                                           : kernels.correlate_stored[rows];
+      // Single taps of one row share no loads.
+      const auto kernel = rows == 1 && call_.c.taps > 1 ? kernels.fir[unit_step_ + 1][vectors]
+                          : packed_weights              ? call_.tiles[rows][vectors]
+                                                        : kernels.correlate_stored[rows];
       int64_t tiles = wide;
       bool fits = i + tiles * width <= room;
       if (!fits && tiles > 1) {

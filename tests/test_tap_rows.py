@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from calls import run
 from contracts import assert_exact_but_for_rounding, assert_same_bits_everywhere
+from numerics import assert_within_budget, expect_results
 from problems import Problem, operands
 
 from torch_conv1d import _C, conv1d
@@ -94,3 +96,27 @@ def test_padding_and_chunks_change_no_bit(mode: str, dtype: torch.dtype) -> None
     for begin, end in ((0, 1), (5, 22), (40, 130), (100, 4300)):
         chunk = padded[..., begin : end + problem.span - 1]
         assert torch.equal(conv1d(chunk, w, b, dilation=3), y[..., begin:end])
+
+
+# Of more than the caches hold, of which a block is fetched while the one before it is summed: taps
+# as rows, in two blocks of channels and as two samples, then few rows and single taps.
+FROM_MEMORY = tuple(
+    map(
+        Problem.parse,
+        """
+        n2_ci1_co80_l33001_k5_s2_p1_d1_g1
+        n1_ci90_co1_l30001_k3_s1_p1_d1_g1
+        n2_ci3_co50_l30007_k1_s1_p0_d1_g1
+        n1_ci66_co2_l40003_k3_s1_p0_d1_g2
+        n1_ci70_co1_l40001_k1_s1_p2_d1_g1
+        """.split(),
+    )
+)
+
+
+@pytest.mark.parametrize("problem", FROM_MEMORY, ids=str)
+def test_sources_beyond_the_caches_are_the_reference(problem: Problem) -> None:
+    o = operands(problem, torch.float32)
+    exact = expect_results(problem, o)
+    for a, e in zip(run(problem, o), exact, strict=True):
+        assert_within_budget(a, e)

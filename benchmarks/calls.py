@@ -170,7 +170,9 @@ def largest_error(case: Case, operands: Operands, results: Results, references: 
     tf32 = case.device == "cuda" and case.dtype == "float32" and torch.backends.cudnn.allow_tf32
     p, exact = case.workload, _exact(operands)
     terms_y = p.c_in_per_group * p.kernel_size
-    terms_x = p.c_out // p.groups * p.kernel_size
+    # A position of x has the gradients of all places of the padded row that repeat it.
+    repeats = {"zeros": 0, "replicate": p.pad_left + p.pad_right}.get(p.padding_mode, 2)
+    terms_x = p.c_out // p.groups * p.kernel_size * (1 + repeats)
     terms_w = p.n * p.l_out
     terms = {
         "forward": [terms_y],

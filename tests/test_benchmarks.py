@@ -307,6 +307,15 @@ def test_a_gpu_is_timed_with_events_against_torch_and_packages(
     assert row.left_out["fla"].startswith("wrong")
 
 
+def test_a_gradient_of_many_repeated_positions_rounds_more() -> None:
+    """The padding of this one adds up to 160 products of a position where there are 5 elsewhere."""
+    case = Case(parse_workload("n16_ci256_co256_l50_k5_s1_p32x0_d8_g256_replicate"), "grad_input")
+    operands = make_operands(case)
+    expected = expected_results(case, operands)
+    results = make_call(by_torch_conv1d, case, operands)()
+    assert largest_error(case, operands, results, expected) <= 1
+
+
 def test_tf32_is_no_error_where_a_gpu_may_use_it() -> None:
     case = Case(parse_workload("n2_ci40_co40_l50_k3_s1_p1_d1_g1"))
     operands = make_operands(case)

@@ -156,6 +156,7 @@ class ToomCookCall {
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
           result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
+          tiles_in_place_(tiles_in_place()),
           channels_written_(call.out_.stride_l == 1 ? 1 : channels_transposed()),
           result_(channels_written_ * plan_.band_phases * result_row_) {
       for (int64_t g = 0; g < plan_.tap_groups; ++g)
@@ -186,6 +187,14 @@ class ToomCookCall {
         ToomCookSource<E>{plan_, call_.kernels_, call_.copy_, call_.source_, n0_ + n, group_ * c_.channels, c_.channels,
                           q0_,   q_len_}
             .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
+    }
+
+    // Tiles whose results go where they belong as they are, and what is stored beyond them to positions of this item.
+    int64_t tiles_in_place() const {
+      const bool as_they_are = std::is_same_v<E, T> && call_.out_.stride_l == 1 && plan_.phases == 1;
+      if (!as_they_are || c_.fold_left + c_.fold_right > 0) return 0;
+      const int64_t first = q0_ * plan_.positions(), end = std::min(first + q_len_ * plan_.positions(), c_.out_length);
+      return std::max<int64_t>(end - first - kToomCookOutputs * call_.kernels_.lanes, 0) / plan_.positions();
     }
 
     // Channels of the result that are transposed together: so many that both sides are several cache lines, as far as
@@ -237,11 +246,14 @@ class ToomCookCall {
       const int64_t phase = plan_.phases - band.j0 - band.phases;
       for (int64_t r = 0; r < band.channels; r += channels_written_) {
         const int64_t count = std::min(channels_written_, band.channels - r), channel = group_ * c_.rows + band.r0 + r;
+        E* const row = first_position(n, channel);
+        if (call_.out_.stride_l == 1)
+          fetch_rows(row, 0, 1, std::min(q_len_ * plan_.positions() * plan_.phases, c_.out_length));
         for (int64_t i = 0; i < count; ++i)
           for (int64_t p = 0; p < band.phases; ++p)
             transform_result(
                 products(band, 0) + ((band.phases - 1 - p) * band.channels + r + i) * row_ + n * sample_,
-                band.rows() * row_, call_.inits_ ? call_.inits_[channel + i] : T(0),
+                band.rows() * row_, call_.inits_ ? call_.inits_[channel + i] : T(0), row,
                 result_.data() + (i * band.phases + p) * result_row_);
         if (call_.out_.stride_l == 1)
           write_rows(n, channel, phase, result_.data(), result_row_, band.phases);
@@ -251,18 +263,33 @@ class ToomCookCall {
       }
     }
 
-    void transform_result(const T* products, int64_t point, T init, T* result) const {
+    // Of the item, in a channel of the result, as far as nothing is folded.
+    E* first_position(int64_t n, int64_t channel) const {
+      const MutableView& out = call_.out_;
+      return static_cast<E*>(out.data) + (n0_ + n) * out.stride_n + channel * out.stride_c +
+             q0_ * plan_.positions() * plan_.phases * out.stride_l;
+    }
+
+    // The first tiles_in_place_ tiles from `in_place` on, the others where they would follow in `rest`.
+    void transform_result(const T* products, int64_t point, T init, void* in_place, T* rest) const {
       int64_t offsets[2 * kToomCookOutputs];
       for (int64_t a = 0; a < plan_.points; ++a) offsets[a] = a * point;
       const auto transform = call_.kernels_.transform_result[plan_.taps];
-      if (plan_.runs_fill(call_.kernels_.lanes)) {
-        transform(
-            {products, plan_.dilation, offsets, init, result, plan_.positions(), plan_.dilation, q_len_,
-             plan_.dilation});
-      } else {
+      const bool runs_fill = plan_.runs_fill(call_.kernels_.lanes);
+      if (!runs_fill)
         transform({products, 0, offsets, init, places_.data(), 0, place_row_, 1, q_len_ * plan_.dilation});
-        call_.kernels_.join({places_.data(), place_row_, result, q_len_, plan_.dilation});
-      }
+      const auto move = [&](int64_t first, int64_t tiles, T* to) {
+        if (tiles == 0) return;
+        const int64_t column = first * plan_.dilation;
+        if (runs_fill)
+          transform(
+              {products + column, plan_.dilation, offsets, init, to, plan_.positions(), plan_.dilation, tiles,
+               plan_.dilation});
+        else
+          call_.kernels_.join({places_.data() + column, place_row_, to, tiles, plan_.dilation});
+      };
+      move(0, tiles_in_place_, static_cast<T*>(in_place));
+      move(tiles_in_place_, q_len_ - tiles_in_place_, rest + tiles_in_place_ * plan_.positions());
     }
 
     // Positions q of `count` rows from (channel, phase) on, together as far as all of them lie inside the result: rows
@@ -274,7 +301,7 @@ class ToomCookCall {
       const int64_t first = plan_.begin + q0_ * plan_.positions() * phases + phase;
       const int64_t last_phase = channels_together ? 0 : count - 1;
       const auto from_position = [&](int64_t position) {
-        return std::clamp<int64_t>(ceil_div(position, phases), 0, length);
+        return std::clamp<int64_t>(ceil_div(position, phases), tiles_in_place_ * plan_.positions(), length);
       };
       const auto begin_of = [&](int64_t row) { return from_position(-first - row); };
       const auto end_of = [&](int64_t row) { return from_position(c_.out_length - first - row); };
@@ -312,6 +339,7 @@ class ToomCookCall {
     const int64_t place_row_;
     const Scratch<T> places_;
     const int64_t result_row_;
+    const int64_t tiles_in_place_;
     const int64_t channels_written_;
     const Scratch<T> result_;
     std::vector<int64_t> offsets_;  // of (tap group, j)

@@ -275,7 +275,7 @@ EDGES = tuple(
 )
 
 # What Toom-Cook's filtering computes: lengths next to those of a tile, a vector of tiles and a
-# block; every number of taps modulo 4.
+# block; every number of taps modulo 4; samples whose columns are fewer than lie between them.
 TOOM_COOK = tuple(
     map(
         Problem.parse,
@@ -316,6 +316,9 @@ TOOM_COOK = tuple(
         n1_ci250_co251_l891_k3_s2_p1x0_d1_g1
         n2_ci129_co128_l1101_k7_s4_p3_d1_g1
         n1_ci2_co801_l11001_k83_s40_p3_d1_g1
+        n4_ci20_co22_l63_k63_s1_p31_d1_g1
+        n3_ci100_co66_l62_k41_s1_p20_d1_g1
+        n3_ci40_co35_l124_k33_s1_p0x64_d2_g1
         """.split(),
     )
 )

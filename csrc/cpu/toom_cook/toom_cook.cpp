@@ -147,7 +147,8 @@ class ToomCookCall {
           band0_(band0),
           last_band_(std::min(band0 + plan_.band_block, plan_.bands())),
           sample_(plan_.sample_columns(q_len_)),
-          column_vectors_(ceil_div(samples_ * sample_ - plan_.halo(), call.kernels_.lanes)),
+          runs_(samples_apart() ? samples_ : 1),
+          run_vectors_(ceil_div(samples_ / runs_ * sample_ - plan_.halo(), call.kernels_.lanes)),
           row_(padded_row(samples_ * sample_)),
           source_(plan_.points * plan_.channels * row_),
           products_(plan_.points * plan_.band_rows() * row_),
@@ -189,6 +190,14 @@ class ToomCookCall {
             .transform(source_.data() + n * sample_, row_, plan_.channels * row_);
     }
 
+    // Whether vectors of the columns of each sample, which do not reach into those of the next, are clearly fewer than
+    // with the columns between them.
+    bool samples_apart() const {
+      const int64_t lanes = call_.kernels_.lanes, columns = q_len_ * plan_.dilation, vectors = ceil_div(columns, lanes);
+      return vectors * lanes <= sample_ &&
+             5 * samples_ * vectors <= 4 * ceil_div(samples_ * sample_ - plan_.halo(), lanes);
+    }
+
     // Tiles whose results go where they belong as they are, and what is stored beyond them to positions of this item.
     int64_t tiles_in_place() const {
       const bool as_they_are = std::is_same_v<E, T> && call_.out_.stride_l == 1 && plan_.phases == 1;
@@ -226,17 +235,19 @@ class ToomCookCall {
         const int64_t row0 = tile * rows / row_tiles, tile_rows = (tile + 1) * rows / row_tiles - row0;
         args.w = weights + row0;
         args.w_gap = band.rows() - tile_rows;
-        args.x = source_.data() + (point * plan_.channels + first * plan_.source_phases) * row_;
-        T* to = out + row0 * row_;
-        for (int64_t left = column_vectors_; left > 0;) {
-          const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[tile_rows]));
-          args.tiles = left / vectors;
-          args.out = to;
-          kernels.correlate[tile_rows][vectors](args);
-          const int64_t done = args.tiles * vectors;
-          args.x += done * kernels.lanes;
-          to += done * kernels.lanes;
-          left -= done;
+        for (int64_t run = 0; run < runs_; ++run) {
+          args.x = source_.data() + (point * plan_.channels + first * plan_.source_phases) * row_ + run * sample_;
+          T* to = out + row0 * row_ + run * sample_;
+          for (int64_t left = run_vectors_; left > 0;) {
+            const int64_t vectors = ceil_div(left, ceil_div(left, kernels.correlate_vectors[tile_rows]));
+            args.tiles = left / vectors;
+            args.out = to;
+            kernels.correlate[tile_rows][vectors](args);
+            const int64_t done = args.tiles * vectors;
+            args.x += done * kernels.lanes;
+            to += done * kernels.lanes;
+            left -= done;
+          }
         }
       }
     }
@@ -331,9 +342,10 @@ class ToomCookCall {
     const Correlation& c_;
     const ToomCookPlan& plan_;
     const int64_t n0_, samples_, group_, q0_, q_len_, band0_, last_band_;
-    const int64_t sample_;          // columns of a sample,
-    const int64_t column_vectors_;  // and of all results
-    const int64_t row_;             // of source_ and products_
+    const int64_t sample_;  // columns of a sample
+    // Columns that have results: of all samples together, or of each.
+    const int64_t runs_, run_vectors_;
+    const int64_t row_;  // of source_ and products_
     const Scratch<T> source_;
     const Scratch<T> products_, weights_;  // of a band
     const int64_t place_row_;

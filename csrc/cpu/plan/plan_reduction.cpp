@@ -52,17 +52,15 @@ double sum_cost(const Conv1dProblem& p, GradWeightLanes lanes, int64_t sum_bytes
   const double weights = channels * p.kernel_size, lane_count = 64. / sum_bytes, vectors = std::ceil(rows / lane_count);
   const double products = rows * weights / lane_count;
   const bool is_long = p.l_out >= kDotLength;
-  const int64_t x_bytes = p.n * p.c_in * p.l_in * sum_bytes;
+  const bool cached = p.n * p.c_in * p.l_in * sum_bytes <= kCachedBytes;
+  const double x_read = p.kernel_size > 1 ? kPacked : cached ? 0 : kFromMemory;  // by `dot`
   const auto of_position = [&] {
     switch (lanes) {
       case GradWeightLanes::positions:
         return products * (rows == 1 && p.kernel_size > 1 ? kDotSingle : 1) *
                    ((p.kernel_size > 1 ? kDotProduct : kDotTap) +
                     (is_long ? kDotRow : kDotShortRow) * lane_count / p.l_out) +
-               (p.kernel_size > 1        ? kPacked
-                : x_bytes > kCachedBytes ? kFromMemory
-                                         : 0) *
-                   channels;
+               x_read * channels;
       case GradWeightLanes::weights:
         return products + kColumn * weights;
       case GradWeightLanes::channels: {

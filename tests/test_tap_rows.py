@@ -114,6 +114,13 @@ FROM_MEMORY = tuple(
 )
 
 
+def test_one_row_of_single_taps_is_a_tile_of_correlate() -> None:
+    if _C.active_instruction_set() != "reference":
+        explained = _C.explain("n1_ci70_co1_l400_k1_s1_p2_d1_g1")
+        assert "forward.algorithm: correlate\n" in explained
+        assert "share" not in explained.split("forward.reason: ")[1].split("\n")[0]
+
+
 @pytest.mark.parametrize("problem", FROM_MEMORY, ids=str)
 def test_sources_beyond_the_caches_are_the_reference(problem: Problem) -> None:
     o = operands(problem, torch.float32)

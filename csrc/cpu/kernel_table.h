@@ -202,7 +202,8 @@ struct DotArgs {
   int64_t length;
   T* sum;
   int64_t sum_row;
-  // Prefetches rows ahead_row, ahead_row + ahead_step, ... of g, so many elements ahead; beside a single row, x too.
+  // Prefetches rows ahead_row, ahead_row + ahead_step, ... of g, so many elements ahead, into the L2 cache; beside a
+  // single row, x too.
   int64_t ahead, ahead_row, ahead_step;
 };
 

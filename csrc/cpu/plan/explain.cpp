@@ -115,15 +115,16 @@ Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data,
   data.source_row = c.source_length;
   const CorrelationPlan plan = plan_correlation(c.with_outside(), sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), width = plan.layout.width;
+  const bool is_fir = c.rows == 1 && c.taps > 1;
   return {
-      c.rows == 1 ? "fir" : "correlate",
+      is_fir ? "fir" : "correlate",
       text(rows, " channels x ", machine.correlate_vectors[rows] * machine.lanes, " positions"),
       text(
           "n ", plan.n_block, ", groups ", plan.group_block, ", positions ", plan.q_block * c.phases, ", row tiles ",
           plan.tile_block, " of ", plan.row_tiles),
       text(
           width > 1 ? text("rows are short, so ", width, " samples stand side by side; ") : "",
-          c.rows == 1 ? text("one row a group", shared_loads(c))
+          c.rows == 1 ? text("one row a group", is_fir ? shared_loads(c) : "")
                       : text(c.rows, " rows a group in tiles of at most ", plan.tile_rows()),
           c.phases > 1 ? text("; one dense correlation for each of the ", c.phases, " phases of the stride") : "",
           plan.direct == DirectTile::none

@@ -138,8 +138,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   // One tile of rows reads many channels once, and fetches what its next positions read; few channels are streams.
   plan.passes = many_products && (plan.row_tiles > 1 || c.channels < kFetchedChannels);
   const int64_t result_bytes = c.n * c.groups * c.rows * c.out_length * sum_bytes / data.narrowness;
-  plan.from_memory = !plan.passes && (c.taps == 1 || c.rows * c.taps <= kMemoryProducts * c.phases) &&
-                     c.channels >= kFetchedChannels && data.unit_stride &&
+  plan.from_memory = direct.tile == DirectTile::sums && !plan.passes &&
+                     (c.taps == 1 || c.rows * c.taps <= kMemoryProducts * c.phases) && c.channels >= kFetchedChannels &&
+                     data.unit_stride &&
                      c.n * c.groups * c.channels * c.source_length * sum_bytes > kL2CachesOfL3 * machine.l2_bytes;
   // Of several rows, results that the L3 cache holds are written faster than fetched.
   plan.to_memory = result_bytes > (c.rows > 1 ? kL2CachesOfL3 : 1) * machine.l2_bytes;

@@ -1,4 +1,4 @@
-"""Layers of few positions, and phases of a stride: lanes are channels of the result."""
+"""Layers of few positions, and phases of a stride: lanes are channels of the result, or weights are read where they are."""
 
 from __future__ import annotations
 
@@ -42,4 +42,36 @@ def test_batch_layout_threads_and_set_change_no_bit(
     problem: Problem, dtype: torch.dtype, threads: None
 ) -> None:
     """A sample alone, and channels innermost, may be computed in another way."""
+    assert_same_bits_everywhere(problem, dtype)
+
+
+# Forward whose positions are most of a cache line: tiles and rows that are not whole, groups, a dilation, a stride,
+# two samples, ends that are folded, rows of weights that are 4 KiB apart.
+STORED = tuple(
+    map(
+        Problem.parse,
+        (
+            "n1_ci21_co50_l16_k3_s1_p1_d1_g1",
+            "n1_ci34_co71_l13_k5_s1_p4_d2_g1",
+            "n2_ci24_co46_l16_k4_s2_p1_d1_g2",
+            "n1_ci12_co40_l15_k1_s1_p0_d1_g1",
+            "n1_ci18_co65_l10_k3_s1_p1x2_d1_g1_circular",
+            "n1_ci256_co45_l12_k4_s1_p2x1_d1_g1",
+        ),
+    )
+)
+
+
+@pytest.mark.parametrize("problem", STORED, ids=str)
+def test_weights_that_are_read_where_they_are(problem: Problem, instruction_set: str) -> None:
+    if instruction_set == "avx2":
+        reason = _C.explain(str(problem)).split("forward.reason: ")[1].split("\n")[0]
+        assert "weights meet so few positions that they are read where they are" in reason
+    assert_exact_but_for_rounding(problem, instruction_set)
+
+
+@pytest.mark.parametrize("problem", STORED, ids=str)
+def test_batch_and_threads_change_no_bit_of_them(
+    problem: Problem, dtype: torch.dtype, threads: None
+) -> None:
     assert_same_bits_everywhere(problem, dtype)

@@ -19,6 +19,8 @@ constexpr int64_t kNarrowness = sizeof(SumOf<E>) / sizeof(E);
 
 // Of fewer channels, correlate fetches nothing ahead.
 constexpr int64_t kFetchedChannels = 16;
+// Most vectors of positions in a tile of `correlate` whose weights are where the caller has them.
+constexpr int kStoredVectors = 2;
 
 // for r < rows, i < tiles * vectors * lanes:
 //   out[r * out_row + i] = init[r] + sum over c < channels, t < taps of
@@ -368,7 +370,8 @@ struct ArithmeticKernels {
   int64_t correlate_rows;
   int64_t correlate_vectors[kMaxRows + 1];
   Correlate correlate[kMaxRows + 1][kMaxVectors + 1];
-  Correlate correlate_stored[kMaxRows + 1];  // one vector of positions, weights that are not packed
+  // The same of weights that are not packed; 1 <= vectors <= kStoredVectors.
+  Correlate correlate_stored[kMaxRows + 1][kStoredVectors + 1];
   Correlate fir[3][kMaxVectors + 1];
 
   // innermost[positions][vectors], 1 <= vectors <= innermost_vectors, 1 <= positions <= innermost_positions[vectors].

@@ -115,7 +115,7 @@ class CorrelateTiles {
   void compute_span(CorrelateArgs<T>& args, int64_t rows, int64_t count, O* out, int64_t out_row, int64_t room) const {
     const auto& kernels = call_.kernels;
     const bool packed_weights = call_.plan.pack_weights || call_.c.rows == 1;
-    const int64_t lanes = kernels.lanes, most = packed_weights ? kernels.correlate_vectors[rows] : 1;
+    const int64_t lanes = kernels.lanes, most = packed_weights ? kernels.correlate_vectors[rows] : kStoredVectors;
     // Tiles whose widths differ by one vector, wide ones first: a narrow one would have too few sums to hide the
     // latency of an addition.
     const int64_t all = ceil_div(count, lanes);
@@ -126,7 +126,7 @@ class CorrelateTiles {
       // Single taps of one row share no loads.
       const auto kernel = rows == 1 && call_.c.taps > 1 ? kernels.fir[unit_step_ + 1][vectors]
                           : packed_weights              ? call_.tiles[rows][vectors]
-                                                        : kernels.correlate_stored[rows];
+                                                        : kernels.correlate_stored[rows][vectors];
       int64_t tiles = wide;
       bool fits = i + tiles * width <= room;
       if (!fits && tiles > 1) {

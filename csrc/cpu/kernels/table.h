@@ -34,6 +34,11 @@ constexpr void fill_correlate(ArithmeticKernels<T>& table) {
   table.correlate[Rows][Vectors] = &correlate<T, Rows, Vectors, true>;
   if constexpr (Vectors > 1) fill_correlate<T, Rows, Vectors - 1>(table);
 }
+template <class T, int Rows, int Vectors>
+constexpr void fill_stored(ArithmeticKernels<T>& table) {
+  table.correlate_stored[Rows][Vectors] = &correlate<T, Rows, Vectors, false>;
+  if constexpr (Vectors > 1) fill_stored<T, Rows, Vectors - 1>(table);
+}
 template <class T, int Vectors>
 constexpr void fill_fir(ArithmeticKernels<T>& table) {
   table.fir[0][Vectors] = &fir<T, Vectors, -1>;
@@ -90,7 +95,7 @@ constexpr void fill(ArithmeticKernels<T>& table) {
     fill_innermost < T, Rows, kVectors<Budget::innermost_vectors ? kVectors : Budget::innermost_vectors>(table);
     if constexpr (Rows == 1) fill_fir<T, Budget::correlate_vectors[0]>(table);
     fill_correlate<T, Rows, Budget::correlate_vectors[Rows - 1]>(table);
-    table.correlate_stored[Rows] = &correlate<T, Rows, 1, false>;
+    fill_stored<T, Rows, kStoredVectors>(table);
   }
   if constexpr (Rows <= Budget::channel_fir_positions) table.channel_fir[Rows] = &channel_fir<T, Rows>;
   if constexpr (Rows <= Budget::outer_rows) fill_outer<T, Rows, Budget::outer_vectors>(table);

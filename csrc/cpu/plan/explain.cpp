@@ -127,6 +127,7 @@ Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data,
           c.rows == 1 ? text("one row a group", is_fir ? shared_loads(c) : "")
                       : text(c.rows, " rows a group in tiles of at most ", plan.tile_rows()),
           c.phases > 1 ? text("; one dense correlation for each of the ", c.phases, " phases of the stride") : "",
+          c.rows > 1 && !plan.pack_weights ? "; weights meet so few positions that they are read where they are" : "",
           plan.direct == DirectTile::none
               ? text("; a panel of ", c.channels, " x ", plan.layout.row, " elements fits its cache")
               : text(

@@ -17,8 +17,8 @@ constexpr int64_t kL1Positions = 512;
 // are weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run,
-// as forward has them, or a tile's few of each channel.
-constexpr int64_t kUnpackedVectors = 1, kUnpackedVectorsOfChannels = 3;
+// as forward has them, which are then read once, or a tile's few of each channel.
+constexpr int64_t kUnpackedVectors = kStoredVectors, kUnpackedVectorsOfChannels = 3;
 // Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in
 // grad_input, whose weights are packed across memory, more.
 constexpr int64_t kPairChannels = 8, kPairForward = 32, kPairGradInput = 128;

@@ -1,4 +1,5 @@
-"""Layers of few positions, and phases of a stride: lanes are channels of the result, or weights are read where they are."""
+"""Layers of few positions, and phases of a stride: lanes are channels of the result, or weights
+are read where they are."""
 
 from __future__ import annotations
 
@@ -45,8 +46,8 @@ def test_batch_layout_threads_and_set_change_no_bit(
     assert_same_bits_everywhere(problem, dtype)
 
 
-# Forward whose positions are most of a cache line: tiles and rows that are not whole, groups, a dilation, a stride,
-# two samples, ends that are folded, rows of weights that are 4 KiB apart.
+# Forward whose positions are most of a cache line: tiles and rows that are not whole, groups, a
+# dilation, a stride, two samples, ends that are folded, rows of weights that are 4 KiB apart.
 STORED = tuple(
     map(
         Problem.parse,

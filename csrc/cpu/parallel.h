@@ -9,7 +9,7 @@ namespace torch_conv1d::cpu {
 // The number of threads that a call from here may use: 1 inside a parallel region.
 int num_threads();
 
-// Runs body(begin, end) over disjoint ranges that cover [0, count).
+// Runs body(begin, end) over disjoint ranges that cover [0, count), several on a thread.
 void run_threads(int64_t count, const std::function<void(int64_t, int64_t)>& body);
 
 // As run_threads, but a call that is not worth a thread stays on this one. Results may not depend on the split.

@@ -26,6 +26,7 @@ constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kR
 constexpr int64_t kTurningRows = 64;
 // Forward packs weights by transposing them. Of fewer lanes times positions, reading them where they are is faster.
 constexpr int64_t kTransposedLanes = 64;
+// Lines of a set of the L1 cache.
 constexpr int64_t kL1Ways = 8;
 // Positions of tiles: samples that make lower ones stand side by side in correlate instead.
 constexpr int64_t kLowTile = 4, kHighTile = 6;
@@ -50,9 +51,9 @@ int64_t samples_of_band(const Correlation& c, int64_t sum_bytes, const Machine& 
   return std::min(machine.l2_bytes * 3 / 4 / sample_bytes, c.n);
 }
 
-// Whether forward's positions leave few lanes idle in tiles of correlate that read each weight once, where it is: a
-// product for a load, where packing takes as long as some. Rows of weights that `meet` in a set of the L1 cache evict
-// each other if they are more than its ways.
+// Whether forward's positions fill tiles of correlate that read each weight once, where it is: packing one takes longer
+// than so few products. Rows of weights that `meet` in a set of the L1 cache evict each other if they are more than its
+// ways.
 bool fill_stored_tile(const Correlation& c, int64_t sum_bytes, bool meet, const Machine& machine) {
   const int64_t positions = c.n * c.q_total(), vectors = ceil_div(positions, machine.lanes);
   const int64_t lanes = vectors * machine.lanes;

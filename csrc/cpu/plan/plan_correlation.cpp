@@ -159,6 +159,10 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.pack_weights =
       data.pairs || c.phases > 1 || ceil_div(c.n, width) * ceil_div(q_total * width, machine.lanes) > unpacked;
 
+  // Those that meet in a set of the L1 cache evict each other if they are more than its ways.
+  if (!plan.pack_weights && weight_rows_meet(c, sum_bytes))
+    plan.row_tiles = ceil_div(plan.row_units, std::min(machine.correlate_rows, kL1Ways));
+
   // Positions: the longest block whose panel fits its cache, in equal parts that are whole tiles, or of several threads
   // whole vectors.
   const auto part = [&](int64_t parts) {

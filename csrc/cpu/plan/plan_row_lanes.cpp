@@ -26,8 +26,6 @@ constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kR
 constexpr int64_t kTurningRows = 64;
 // Forward packs weights by transposing them. Of fewer lanes times positions, reading them where they are is faster.
 constexpr int64_t kTransposedLanes = 64;
-// Lines of a set of the L1 cache.
-constexpr int64_t kL1Ways = 8;
 // Positions of tiles: samples that make lower ones stand side by side in correlate instead.
 constexpr int64_t kLowTile = 4, kHighTile = 6;
 
@@ -52,12 +50,11 @@ int64_t samples_of_band(const Correlation& c, int64_t sum_bytes, const Machine& 
 }
 
 // Whether forward's positions fill tiles of correlate that read each weight once, where it is: packing one takes longer
-// than so few products. Rows of weights that `meet` in a set of the L1 cache evict each other if they are more than its
-// ways.
-bool fill_stored_tile(const Correlation& c, int64_t sum_bytes, bool meet, const Machine& machine) {
+// than so few products.
+bool fill_stored_tile(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   const int64_t positions = c.n * c.q_total(), vectors = ceil_div(positions, machine.lanes);
   const int64_t lanes = vectors * machine.lanes;
-  if (vectors > kStoredVectors || (meet && machine.correlate_rows > kL1Ways)) return false;
+  if (vectors > kStoredVectors) return false;
   return c.taps > 1 && lanes * sum_bytes <= 64 ? 2 * positions > lanes : 8 * positions >= 7 * lanes;
 }
 
@@ -114,12 +111,11 @@ bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, 
   const int64_t samples = samples_of_band(c, sum_bytes, machine);
   if (data.channels_innermost) return samples == c.n && positions <= kFewInnermost;
   if (c.w_row > c.w_channel) {
-    // Vectors of half a cache line read each line of the weights twice; rows a multiple of 4 KiB apart evict each other
-    // in between.
+    // Vectors of half a cache line read each line of the weights twice; rows that meet evict each other in between.
     const int64_t vector_bytes = machine.lanes * sum_bytes;
-    const bool meet = c.w_row * sum_bytes / data.narrowness % (4 << 10) == 0, evicted = vector_bytes < 64 && meet;
+    const bool evicted = vector_bytes < 64 && weight_rows_meet(c, sum_bytes / data.narrowness);
     return samples == c.n && !evicted && positions <= kFewForward * vector_bytes / 64 &&
-           positions * machine.lanes > kTransposedLanes && !fill_stored_tile(c, sum_bytes, meet, machine);
+           positions * machine.lanes > kTransposedLanes && !fill_stored_tile(c, sum_bytes, machine);
   }
   if (c.phases == 1) return samples == c.n && positions <= kFewGradInput;
   return samples == c.n || samples * q_total >= kRepackedPositions;

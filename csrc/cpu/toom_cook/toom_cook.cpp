@@ -149,9 +149,9 @@ class ToomCookCall {
           sample_(plan_.sample_columns(q_len_)),
           runs_(samples_apart() ? samples_ : 1),
           run_vectors_(ceil_div(samples_ / runs_ * sample_ - plan_.halo(), call.kernels_.lanes)),
-          row_(padded_row(samples_ * sample_)),
-          source_(plan_.points * plan_.channels * row_),
-          products_(plan_.points * plan_.band_rows() * row_),
+          row_(plan_.row(samples_, q_len_, call.kernels_.lanes)),
+          source_(plan_.points * plan_.channels * row_ + kVectorRoom),
+          products_(plan_.points * plan_.band_rows() * row_ + kVectorRoom),
           weights_(
               plan_.shared_weights ? 0 : plan_.points * call.point_weights(plan_.band_rows(), plan_.weight_channels)),
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
@@ -345,7 +345,7 @@ class ToomCookCall {
     const int64_t sample_;  // columns of a sample
     // Columns that have results: of all samples together, or of each.
     const int64_t runs_, run_vectors_;
-    const int64_t row_;  // of source_ and products_
+    const int64_t row_;  // of source_ and products_, whose last may be read beyond its end
     const Scratch<T> source_;
     const Scratch<T> products_, weights_;  // of a band
     const int64_t place_row_;

@@ -35,6 +35,18 @@
 
 namespace torch_conv1d::cpu {
 
+// The longest vector of any instruction set, in elements: room for what a transform stores beyond the end.
+constexpr int64_t kVectorRoom = 16;
+
+// Elements from one row to the next: whole cache lines, and not a multiple of 2 KiB, so that rows do not compete for the
+// same lines of the L1 cache.
+inline int64_t spaced_row(int64_t count) {
+  const int64_t row = ceil_div(count, kVectorRoom) * kVectorRoom;
+  return row % 512 ? row : row + kVectorRoom;
+}
+// The same with the room.
+inline int64_t padded_row(int64_t count) { return spaced_row(count + kVectorRoom); }
+
 struct ToomCookForm {
   explicit ToomCookForm(const Correlation& c);
 
@@ -74,6 +86,11 @@ struct ToomCookForm {
   // Columns of a sample, and positions of the source that they need, for q_len tiles.
   int64_t sample_columns(int64_t q_len) const { return q_len * dilation + halo(); }
   int64_t source_positions(int64_t q_len) const { return (q_len + tap_groups) * positions(); }
+  // Elements from one row of columns to the next: those of the samples, and what their transform stores beyond the last.
+  int64_t row(int64_t samples, int64_t q_len, int64_t lanes) const {
+    const int64_t stored = runs_fill(lanes) ? dilation : sample_columns(q_len);
+    return spaced_row(samples * sample_columns(q_len) + ceil_div(stored, lanes) * lanes - stored);
+  }
 };
 
 // Rows whose weights and products are held at a time, in the order [j][r]: some channels r of the result, at some

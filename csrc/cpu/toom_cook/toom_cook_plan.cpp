@@ -19,10 +19,12 @@ constexpr double kProduct = 1.1, kTransform = 12, kWeight = 9, kSharedWeight = 6
 constexpr int64_t kLanes = 8, kRunColumns = 3;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
-// Beside its result, a call may take 4 MiB for each thread: for the transformed source and its part of the shared
-// weights this much, which leaves room for the products of a band and, if they are not shared, for weights of some of
-// its channels.
-constexpr int64_t kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 3 << 17;
+// Beside its result, a call may take 4 MiB for each thread, of which a sixteenth is left to what else takes memory: for
+// columns of the transformed source and its part of the shared weights this much, and, beside the products of a band,
+// for weights of some of its channels, if they are not shared.
+constexpr int64_t kThreadBytes = 60 << 16, kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 3 << 17;
+// Of at least so many channels, where long rows leave no room.
+constexpr int64_t kWeightChannels = 16;
 // Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for
 // every band.
 constexpr int64_t kProductBytes = 3 << 16;
@@ -84,7 +86,7 @@ ToomCookPlan cut_into(
   const int64_t unit = cut.whole_vectors ? vectors / std::gcd(vectors, plan.dilation) : 1;
   const int64_t part = ceil_div(plan.tiles, q_parts) + plan.tap_groups - 1;
   plan.n_block = ceil_div(n, n_parts);
-  plan.q_block = std::min(most, ceil_div(part, unit) * unit - plan.tap_groups + 1);
+  plan.q_block = std::min({most, ceil_div(part, unit) * unit - plan.tap_groups + 1, plan.tiles});
   // Weights that meet one block of positions belong to its item.
   plan.shared_weights = cut.shared && (plan.n_block < n || plan.q_block < plan.tiles);
 
@@ -114,8 +116,12 @@ ToomCookPlan cut_into(
     plan.band_channels = std::min(ceil_div(ceil_div(channels, bands), unit_channels) * unit_channels, c.rows);
   plan.band_block = ceil_div(channels, plan.band_channels) * ceil_div(plan.phases, plan.band_phases);
   const int64_t channel_weights = plan.points * plan.tap_groups * plan.source_phases * plan.band_rows();
+  const int64_t others =
+      plan.points * (plan.channels + plan.band_rows()) * plan.row(plan.n_block, plan.q_block, lanes) * sum_bytes;
+  const int64_t left = std::min(kThreadBytes - others, kWeightBytes) / sum_bytes;
+  const int64_t least = std::min(kWeightChannels, c.channels);
   const int64_t most_channels =
-      plan.shared_weights ? c.channels : std::clamp<int64_t>(kWeightBytes / sum_bytes / channel_weights, 1, c.channels);
+      plan.shared_weights ? c.channels : std::clamp(left / channel_weights, least, c.channels);
   plan.weight_channels = ceil_div(c.channels, ceil_div(c.channels, most_channels));
   return plan;
 }

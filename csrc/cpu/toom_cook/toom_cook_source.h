@@ -3,22 +3,11 @@
 
 #include <algorithm>
 
-#include "../../division.h"
 #include "../packing/panel.h"
 #include "../scratch.h"
 #include "toom_cook.h"
 
 namespace torch_conv1d::cpu {
-
-// The longest vector of any instruction set, in elements: room for what a transform stores beyond the end.
-constexpr int64_t kVectorRoom = 16;
-
-// Elements from one row to the next, for `count` and the room: whole cache lines, and not a multiple of 2 KiB, so that
-// rows do not compete for the same lines of the L1 cache.
-inline int64_t padded_row(int64_t count) {
-  const int64_t row = ceil_div(count + kVectorRoom, kVectorRoom) * kVectorRoom;
-  return row % 512 ? row : row + kVectorRoom;
-}
 
 // A few channels c of the source, and all (c, j), at tiles [q0, q0 + q_len) of each phase.
 template <class E>

@@ -20,9 +20,10 @@ constexpr int64_t kLanes = 8, kRunColumns = 3;
 // A padding mode repeats a small part of a row: sums of as many positions at either end are kept until all are known.
 constexpr int64_t kEnds = 16;
 // Beside its result, a call may take 4 MiB for each thread, of which a sixteenth is left to what else takes memory: for
-// columns of the transformed source and its part of the shared weights this much, and, beside the products of a band,
-// for weights of some of its channels, if they are not shared.
-constexpr int64_t kThreadBytes = 60 << 16, kItemBytes = 12 << 18, kSharedBytes = 3 << 19, kWeightBytes = 3 << 17;
+// columns of the transformed source and its part of the shared weights this much, or kRowBytes with what is stored
+// beyond them, and, beside the products of a band, for weights of some of its channels, if they are not shared.
+constexpr int64_t kThreadBytes = 60 << 16, kItemBytes = 12 << 18, kRowBytes = 13 << 18, kSharedBytes = 3 << 19;
+constexpr int64_t kWeightBytes = 3 << 17;
 // Of at least so many channels, where long rows leave no room.
 constexpr int64_t kWeightChannels = 16;
 // Products stay in the L2 cache, beside a point of the source; twice as many, where the source passes from beyond for
@@ -78,7 +79,8 @@ ToomCookPlan cut_into(
   // Parts of the samples, then of the tiles.
   const int64_t most = std::max<int64_t>(columns / plan.dilation - plan.tap_groups + 1, 1);
   const int64_t least_q_parts = ceil_div(plan.tiles, most);
-  const int64_t samples = least_q_parts > 1 ? 1 : std::clamp<int64_t>(columns / plan.sample_columns(plan.tiles), 1, n);
+  int64_t samples = least_q_parts > 1 ? 1 : std::clamp<int64_t>(columns / plan.sample_columns(plan.tiles), 1, n);
+  while (samples > 1 && plan.row(samples, plan.tiles, lanes) * column_bytes > kRowBytes) --samples;
   const int64_t n_parts = std::clamp(cut.column_parts / least_q_parts, ceil_div(n, samples), n);
   const int64_t q_parts = std::max(least_q_parts, ceil_div(cut.column_parts, n_parts));
   // Of one thread whole tiles, as far as they fit: half of one takes longer than half of the time.

@@ -28,10 +28,11 @@ constexpr int64_t kTapRowsChannels = 16;
 // repeat, not more than half of the ways are taken anywhere.
 bool rows_spread(int64_t channels, int64_t row_bytes, int64_t block_bytes, int64_t l2_bytes);
 
-// Lines of a set of the L1 cache, and whether rows of weights, where they are stored, meet in one.
-constexpr int64_t kL1Ways = 8;
+// Lines of a set of the L1 cache, the bytes after which its sets repeat, and whether rows of weights, where they are
+// stored, meet in one set.
+constexpr int64_t kL1Ways = 8, kL1WayBytes = 4 << 10;
 inline bool weight_rows_meet(const Correlation& c, int64_t element_bytes) {
-  return c.w_row * element_bytes % (4 << 10) == 0;
+  return c.w_row * element_bytes % kL1WayBytes == 0;
 }
 
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.

@@ -22,15 +22,16 @@ constexpr int64_t kUnpackedVectors = kStoredVectors, kUnpackedVectorsOfChannels 
 // Joining pairs of channels is another pass over panels and weights, which has to meet so many positions: in
 // grad_input, whose weights are packed across memory, more.
 constexpr int64_t kPairChannels = 8, kPairForward = 32, kPairGradInput = 128;
-// Splitting phases costs less than packing ends that are more of a row than one position in so many.
-constexpr int64_t kHalvedRow = 24;
+// Where one position of a row in so many or fewer has to be packed, tiles read the rest where it is: more ends cost more
+// than packing all of it, which where a stride's phases are split costs less.
+constexpr int64_t kPackedEnds = 5, kHalvedEnds = 24;
 // Vectors of a row from which its last one, on its own because it is packed, costs less than packing all of them for
 // many rows.
 constexpr int64_t kPassedVectors = 16;
 // Up to so many products for an element of the source, of several taps, memory takes longer than they do.
 constexpr int64_t kMemoryProducts = 8;
-// Rows of the result that repay copying the source where it is not aligned.
-constexpr int64_t kCopiedRows = 32;
+// Products for an element of the source that repay copying it where it is not aligned, or where its rows meet.
+constexpr int64_t kCopiedProducts = 32;
 
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
@@ -41,14 +42,16 @@ DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   return sums ? DirectTile::sums : one_row && c.phases == 1 ? DirectTile::pairs : DirectTile::none;
 }
 
-// Whether what a tile reads of all channels is one line each of the same few sets of the L1 cache, which then come from
-// the L2 cache one by one, behind those that are evicted for them.
-bool rows_meet(const Correlation& c, int64_t row_bytes) { return c.taps == 1 && row_bytes % (4 << 10) == 0; }
-
-// Whether half of the vectors that a tile reads lie in two lines, which those of a panel would not, for rows that repay
-// one. Vectors of a whole line are loaded half as often.
-bool rows_cross_lines(const Correlation& c, int64_t row_bytes, int64_t vector_bytes) {
-  return c.taps == 1 && vector_bytes < 64 && row_bytes % vector_bytes && c.rows >= kCopiedRows;
+// Whether a panel takes less time than the source where it is, with that of packing it. Rows a multiple of 4 KiB apart, of
+// which a tile reads a line each, meet in one set of the L1 cache: they come from the L2 cache one by one, behind those
+// that are evicted. Twice as many meet in two sets, and tiles of several taps read a line again for the next of them: this
+// many products have to repay. So have the lines that half of the vectors lie in two of, where these are narrower than a
+// line and the source is not aligned.
+bool repays_panel(const Correlation& c, int64_t row_bytes, int64_t vector_bytes) {
+  if (c.taps == 1 && row_bytes % kL1WayBytes == 0 && c.channels >= kL1Ways) return true;
+  if (vector_bytes == 64 || c.rows * c.taps < kCopiedProducts) return false;
+  const int64_t meeting = c.taps == 1 ? kL1WayBytes / 2 : kL1WayBytes;
+  return (row_bytes % meeting == 0 && c.channels >= 2 * kL1Ways) || (c.taps == 1 && row_bytes % vector_bytes);
 }
 
 }  // namespace
@@ -69,7 +72,7 @@ DirectReads::DirectReads(const Correlation& c, int64_t sum_bytes, DataFacts data
   const Inside inside(c);
   const int64_t left = inside.begin, right = c.q_total() - inside.end + unit;
   end_length = ceil_div(std::max(left, right), unit) * unit;
-  const int64_t least = c.source_stride > 1 ? kHalvedRow : 2;
+  const int64_t least = c.source_stride > 1 ? kHalvedEnds : kPackedEnds;
   const bool long_rows = data.unit_stride && least * (left + right) < c.q_total();
   possible = long_rows && data.narrowness == 1 && c.source_stride == 1;
   if (long_rows && c.rows * c.taps <= kDirectProducts * c.phases) tile = tile_of(c, sum_bytes, data.narrowness == 1);
@@ -146,8 +149,8 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   plan.to_memory = result_bytes > (c.rows > 1 ? kL2CachesOfL3 : 1) * machine.l2_bytes;
   plan.direct = direct.tile;
   if (many_products && direct.possible && c.phases == 1 && q_total >= kPassedVectors * machine.lanes &&
-      c.last_offset() - c.first_offset() < tile && !rows_meet(c, data.source_row * sum_bytes) &&
-      !rows_cross_lines(c, data.source_row * sum_bytes, machine.lanes * sum_bytes) &&
+      c.last_offset() - c.first_offset() < tile &&
+      !repays_panel(c, data.source_row * sum_bytes, machine.lanes * sum_bytes) &&
       rows_spread(c.channels, data.source_row * sum_bytes, std::min(fitting, q_total) * sum_bytes, machine.l2_bytes))
     plan.direct = DirectTile::sums;
   const int64_t together = samples_together(c, sum_bytes, machine, tile, threads);

@@ -35,9 +35,12 @@ constexpr double kPlaced = 4.4, kCall = 8000, kExchanged = 0.95;
 // Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to
 // be made once for all of them: which of the two is more. So many weights fill vectors.
 constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
-// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2. `dot` reads rows
-// where they are, from memory that delivers long runs faster: pages of them where x has few channels.
-constexpr int64_t kOuterPositions = 256, kTransformedPositions = 1024;
+// Positions of a block: long enough to hide the loads and stores of the sums, short enough for L2; of few weights, a
+// tile of grad_y that stays in the L1 cache. `dot` reads rows where they are, from memory that delivers long runs faster:
+// pages of them where x has few channels.
+constexpr int64_t kFewWeights = 64, kFewWeightsPositions = 256, kOuterPositions = 512, kTransformedPositions = 1024;
+// Of so few positions in all that `columns` makes its sums in one block.
+constexpr int64_t kColumnPositions = 256;
 constexpr int64_t kDotElements = 1 << 14, kLeastDotPositions = 1024, kMostDotPositions = 4096;
 // Sums of a vector of groups, which every few positions meet, stay in the L2 cache.
 constexpr int64_t kGroupSumBytes = 1 << 20;
@@ -96,7 +99,7 @@ GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t su
 
 bool sums_few_positions(const Conv1dProblem& p) {
   const int64_t positions = p.n * p.l_out, rows = p.c_out_per_group(), weights = p.c_in_per_group() * p.kernel_size;
-  if (positions == 0 || positions > kOuterPositions) return false;
+  if (positions == 0 || positions > kColumnPositions) return false;
   return positions * (rows + weights) <= rows * weights ||
          (rows < kOuterChannels && weights >= kColumnWeights && p.l_out <= kColumnLength * rows &&
           has_short_rows(forward_correlation(p)));
@@ -111,7 +114,10 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, Algorithm algorithm, int64_
   const int64_t dot_positions =
       std::clamp(kDotElements / std::max<int64_t>(p.c_in_per_group(), 1), kLeastDotPositions, kMostDotPositions);
   const bool outer = lanes == GradWeightLanes::output_channels || lanes == GradWeightLanes::weights;
-  const int64_t positions = transformed ? kTransformedPositions : outer ? kOuterPositions : dot_positions;
+  const int64_t weights = p.c_in_per_group() * p.kernel_size;
+  const int64_t positions = transformed ? kTransformedPositions
+                            : !outer    ? dot_positions
+                                        : (weights < kFewWeights ? kFewWeightsPositions : kOuterPositions);
   const int64_t unit = transformed ? kToomCookOutputs * p.dilation : 1;
   const int64_t equal_parts = std::max<int64_t>(ceil_div(p.l_out, positions), 1);
   r.length = ceil_div(ceil_div(p.l_out, equal_parts), unit) * unit;
@@ -124,7 +130,7 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, Algorithm algorithm, int64_
   // Pointwise, samples side by side would be gathered for the positions that a stride leaves out.
   const bool skips = p.kernel_size == 1 && p.stride > 1 && p.l_out > kSamplesTogether;
   r.together = outer && r.runs > 1 && has_short_rows(forward_correlation(p)) && !skips;
-  const int64_t elements = p.c_out * (p.c_in_per_group() * p.kernel_size + 1);
+  const int64_t elements = p.c_out * (weights + 1);
   const int64_t most = std::clamp<int64_t>(
       kPartElements / std::max<int64_t>(elements, 1), 1, std::min(kParts, std::max<int64_t>(r.blocks, 1)));
   // Equal parts, and an even number of them, if there are enough of these; otherwise many, or one for each block.

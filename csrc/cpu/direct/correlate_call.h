@@ -19,7 +19,7 @@ template <class E>
 struct CorrelateCall {
   using T = SumOf<E>;
 
-  CorrelateCall(const CorrelationOperands& o, const PairKernels* pair_kernels)
+  CorrelateCall(const CorrelationOperands& o, const PairKernels* pair_kernels, bool sums_go_on = false)
       : table(o.table),
         pairs(pair_kernels),
         kernels(arithmetic_kernels<E>(table)),
@@ -43,6 +43,7 @@ struct CorrelateCall {
         lead(together ? 0 : result.lead()),
         out_length(together ? c.out_length : result.out_length),
         folded(result, together),
+        goes_on(sums_go_on),
         direct_tiles(plan.direct > DirectTile::sums),
         in_place(c.phases == 1 && !direct_tiles && (together || out.stride_l == 1)),
         joined(joined_phases<T>(c, plan.layout, kernels.correlate_rows)),
@@ -83,6 +84,7 @@ struct CorrelateCall {
   // they are scattered.
   const int64_t lead, out_length;
   const FoldedEnds<E> folded;
+  const bool goes_on;       // the result has the sums of the channels before these
   const bool direct_tiles;  // tiles read and write the elements of tensors
   // They write sums to rows of the result; or of what is scattered, where samples are together.
   const bool in_place;

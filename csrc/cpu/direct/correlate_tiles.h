@@ -43,6 +43,7 @@ class CorrelateTiles {
     args.to_memory = call_.plan.to_memory && call_.in_place && !call_.together;
     args.channels = call_.pairs ? ceil_div(call_.c.channels, int64_t(2)) : call_.c.channels;
     args.taps = call_.plan.layout.phase_taps(phase);
+    args.goes_on = call_.goes_on;
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
     const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows
     // A short row takes as long as a few dozen divisions: they are not repeated.
@@ -137,6 +138,8 @@ class CorrelateTiles {
       args.tiles = tiles;
       args.out = fits ? out + i : edge;
       args.out_row = fits ? out_row : width;
+      if (!fits && args.goes_on)
+        for (int64_t r = 0; r < rows; ++r) std::copy_n(out + r * out_row + i, count - i, edge + r * width);
       kernel(args);
       if (!fits)
         for (int64_t r = 0; r < rows; ++r) std::copy_n(edge + r * width, count - i, out + r * out_row + i);

@@ -111,8 +111,10 @@ Words explain_fir_rows(const Correlation& c, int64_t sum_bytes, const Machine& m
           c.phases > 1 || c.folds() ? ", and sums wait in the L1 cache for the whole row" : "")};
 }
 
-Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+Words explain_correlate(Correlation c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   data.source_row = c.source_length;
+  const int64_t channels = c.channels;
+  c.channels = channels_at_a_time(c, sum_bytes, data, machine);
   const CorrelationPlan plan = plan_correlation(c.with_outside(), sum_bytes, data, machine);
   const int64_t rows = plan.row_begin(c, 1), width = plan.layout.width;
   const bool is_fir = c.rows == 1 && c.taps > 1;
@@ -132,7 +134,8 @@ Words explain_correlate(const Correlation& c, int64_t sum_bytes, DataFacts data,
               ? text("; a panel of ", c.channels, " x ", plan.layout.row, " elements fits its cache")
               : text(
                     plan.passes ? "; rows stay in the L2 cache for all of them" : "; an element is read once",
-                    ", so only the ends of the source are packed, ", plan.panel_length, " positions at a time"))};
+                    ", so only the ends of the source are packed, ", plan.panel_length, " positions at a time"),
+          c.channels < channels ? text("; ", c.channels, " of ", channels, " channels at a time") : "")};
 }
 
 Words in_pairs(Words words) {

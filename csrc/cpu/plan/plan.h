@@ -117,6 +117,8 @@ bool has_short_rows(const Correlation& c);
 // Whether channels should be multiplied in pairs, of bfloat16. Sums depend on it, so it does not depend on the batch.
 bool channels_are_pairs(const Correlation& c, DataFacts data);
 
+// Of a correlation, how many channels to take at a time: of one group, whose sums go on in the rows of the result.
+int64_t channels_at_a_time(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 // Of a correlation with what is outside.
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 

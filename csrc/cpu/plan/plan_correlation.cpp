@@ -13,6 +13,9 @@ namespace {
 
 // Positions that make it worth while to keep a panel that small: each sum of a tile is loaded and stored once a block.
 constexpr int64_t kL1Positions = 512;
+// Where half of the L2 cache has no room for a panel of so many positions, those that meet each weight are too few, and a
+// part of the channels is taken at a time: one that leaves room for so many that they repay adding to sums in the result.
+constexpr int64_t kTooFewPositions = 64, kRepaidPositions = 128;
 // Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they
 // are weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
@@ -122,6 +125,16 @@ bool has_short_rows(const Correlation& c) {
 bool channels_are_pairs(const Correlation& c, DataFacts data) {
   return data.pairs && std::min(c.rows, c.channels) >= kPairChannels &&
          c.with_outside().q_total() >= (c.step > 0 ? kPairForward : kPairGradInput);
+}
+
+int64_t channels_at_a_time(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const bool in_place = c.phases == 1 && data.unit_stride && data.narrowness == 1 && !data.pairs && !c.folds();
+  if (c.groups > 1 || !in_place || has_short_rows(c) || c.rows * c.taps <= kDirectProducts) return c.channels;
+  const auto parts = [&](int64_t positions) {
+    const int64_t bytes = c.channels * std::min(positions, c.q_total()) * c.source_stride * sum_bytes;
+    return ceil_div(2 * bytes, machine.l2_bytes);
+  };
+  return parts(kTooFewPositions) > 1 ? ceil_div(c.channels, parts(kRepaidPositions)) : c.channels;
 }
 
 CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {

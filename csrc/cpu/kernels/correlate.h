@@ -73,7 +73,7 @@ void correlate(const CorrelateArgs<T>& a) {
   constexpr int kWidth = Vectors * kLanes<T>, kFetched = kWidth * int(sizeof(T)) < 64 ? 64 : kWidth * int(sizeof(T));
   const int64_t ahead = prefetch_distance(a, kWidth);
   const SumsOut<T> out(a);
-  const auto compute_tile = [&](int64_t tile, bool many_channels) __attribute__((always_inline)) {
+  const auto compute_tile = [&]<bool SingleTap>(int64_t tile, bool many_channels) __attribute__((always_inline)) {
     Vector<T> sum[Rows][Vectors];
     if (a.goes_on) {
       const T* before = static_cast<const T*>(a.out) + tile * kWidth;
@@ -90,38 +90,45 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     // Copies, which a loop over channels keeps in registers; the arguments themselves would be read for each of them.
     const int64_t* const offset = a.offset;
-    const int64_t taps = a.taps, x_row = a.x_row, w_tap = Packed ? Rows + a.w_gap : 1, w_skip = a.w_skip;
+    const int64_t taps = a.taps, x_row = a.x_row, w_tap = Packed ? Rows + a.w_gap : 1;
+    [[maybe_unused]] const int64_t w_skip = a.w_skip;
     const T* w = a.w;
-    const T* row = a.x + tile * kWidth;
+    const T* row = a.x + tile * kWidth + (SingleTap ? offset[0] : 0);
+    const auto add_tap = [&](const T* at) __attribute__((always_inline)) {
+      const auto weight = [&](int r) { return Products::broadcast(w + (Packed ? r : r * a.w_row)); };
+      // Beside the sums, registers hold the fewer of the two, and one of the other.
+      if constexpr (Rows < Vectors) {
+        Vector<T> weights[Rows];
+        UNROLL for (int r = 0; r < Rows; ++r)
+          weights[r] = weight(r);
+        UNROLL for (int v = 0; v < Vectors; ++v) {
+          Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
+          if (Rows > 1) keep_in_register(x);
+          UNROLL for (int r = 0; r < Rows; ++r)
+            Products::add(sum[r][v], weights[r], x);
+        }
+      } else {
+        Vector<T> x[Vectors];
+        UNROLL for (int v = 0; v < Vectors; ++v) {
+          x[v] = load<Vector<T>>(at + v * kLanes<T>);
+          if (SingleTap && Rows > 1) keep_in_register(x[v]);
+        }
+        UNROLL for (int r = 0; r < Rows; ++r) {
+          const Vector<T> one = weight(r);
+          UNROLL for (int v = 0; v < Vectors; ++v)
+            Products::add(sum[r][v], one, x[v]);
+        }
+      }
+      w += w_tap;
+    };
     const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
       UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
         __builtin_prefetch(row + ahead + i);
       if constexpr (!Packed) w = a.w + c * a.w_channel;
-      for (int64_t t = 0; t < taps; ++t, w += w_tap) {
-        const T* at = row + offset[t];
-        const auto weight = [&](int r) { return Products::broadcast(w + (Packed ? r : r * a.w_row)); };
-        // Beside the sums, registers hold the fewer of the two, and one of the other.
-        if constexpr (Rows < Vectors) {
-          Vector<T> weights[Rows];
-          UNROLL for (int r = 0; r < Rows; ++r)
-            weights[r] = weight(r);
-          UNROLL for (int v = 0; v < Vectors; ++v) {
-            Vector<T> x = load<Vector<T>>(at + v * kLanes<T>);
-            if (Rows > 1) keep_in_register(x);
-            UNROLL for (int r = 0; r < Rows; ++r)
-              Products::add(sum[r][v], weights[r], x);
-          }
-        } else {
-          Vector<T> x[Vectors];
-          UNROLL for (int v = 0; v < Vectors; ++v)
-            x[v] = load<Vector<T>>(at + v * kLanes<T>);
-          UNROLL for (int r = 0; r < Rows; ++r) {
-            const Vector<T> one = weight(r);
-            UNROLL for (int v = 0; v < Vectors; ++v)
-              Products::add(sum[r][v], one, x[v]);
-          }
-        }
-      }
+      if constexpr (SingleTap)
+        add_tap(row);
+      else
+        for (int64_t t = 0; t < taps; ++t) add_tap(row + offset[t]);
       if constexpr (Packed) w += w_skip;
       row += x_row;
     };
@@ -142,15 +149,20 @@ void correlate(const CorrelateArgs<T>& a) {
     }
     out.store_tile(tile * kWidth, sum);
   };
-  // Loops of their own for few products, which leave no time for what fetching has to know.
-  if (a.channels >= kFetchedChannels)
-    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, true);
+  // Loops of their own for few products, which leave no time for what fetching has to know; and for single taps of narrow
+  // vectors: with a loop over taps, a channel would be more instructions than half a core starts in the time of its
+  // products, and half is what another program on the core leaves.
+  constexpr bool kNarrow = sizeof(Vector<T>) < 64;
+  if (kNarrow && a.channels >= kFetchedChannels && a.taps == 1)
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile.template operator()<kNarrow>(tile, true);
+  else if (a.channels >= kFetchedChannels)
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile.template operator()<false>(tile, true);
   else if (!a.to_memory)
-    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile(tile, false);
+    for (int64_t tile = 0; tile < a.tiles; ++tile) compute_tile.template operator()<false>(tile, false);
   else
     for (int64_t tile = 0; tile < a.tiles; ++tile) {
       out.template fetch<Rows, Vectors>(tile * kWidth, kResultRowsAhead);
-      compute_tile(tile, false);
+      compute_tile.template operator()<false>(tile, false);
     }
 }
 

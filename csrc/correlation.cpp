@@ -81,6 +81,13 @@ Correlation Correlation::with_met_taps() const {
   return c;
 }
 
+Correlation Correlation::with_samples_joined() const {
+  Correlation c = *this;
+  c.n = std::min<int64_t>(n, 1);
+  c.source_length = c.source_end = c.out_length = n * out_length;
+  return c;
+}
+
 int64_t Correlation::unit_step() const {
   // Taps of a phase are phases / gcd(step, phases) apart, so their offsets are step / gcd(step, phases) apart.
   const int64_t between = step / std::gcd(step, phases);

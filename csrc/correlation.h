@@ -46,6 +46,11 @@ struct Correlation {
   // number.)
   Correlation with_met_taps() const;
 
+  // Whether each position meets the one of the source, with a single tap; and then, of samples that follow each other as
+  // their positions do, one sample of all of these.
+  bool pointwise() const { return taps == 1 && phases * source_stride == 1 && !first && source_length == out_length; }
+  Correlation with_samples_joined() const;
+
   constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
   constexpr int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }

@@ -27,9 +27,21 @@ def test_pairs_are_the_reference(problem: Problem, channels_last: bool, name: st
     for actual, expected in zip(results, expect_results(problem, o), strict=True):
         assert_within_budget(actual, expected, context=name)
     if problem in PAIRED:
-        way = "innermost" if channels_last else "correlate"
-        assert f"forward.algorithm: {way}, pairs of channels\n" in plan
+        assert ", pairs of channels\n" in plan
         assert "grad_weight.algorithm: outer, pairs of positions\n" in plan
+
+
+@each_set
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_tiles_of_pairs(channels_last: bool, name: str) -> None:
+    def way(problem: Problem) -> str:
+        plan = _C.explain(str(problem), "bfloat16", channels_last=channels_last)
+        return plan.split("forward.algorithm: ")[1].split("\n")[0]
+
+    with instruction_set_named(name):
+        ways = {way(problem) for problem in PAIRED}
+    innermost = {"innermost, pairs of channels"} if channels_last else set()
+    assert ways == {"correlate, pairs of channels"} | innermost
 
 
 @each_set

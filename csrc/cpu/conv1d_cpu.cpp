@@ -48,6 +48,8 @@ void run_correlation(
     const void* bias,
     MutableView out) {
   if (c.n == 0 || c.rows == 0 || c.out_length == 0) return;
+  // The position after the only one of a sample is that of the next sample.
+  if (c.pointwise() && c.out_length == 1) source.stride_l = source.stride_n, out.stride_l = out.stride_n;
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
     using T = SumOf<E>;
@@ -56,7 +58,9 @@ void run_correlation(
         .narrowness = kNarrowness<E>,
         .channels_innermost = (source.stride_c == 1 || c.groups * c.channels == 1) && out.stride_c == 1,
         .source_innermost = source.stride_c == 1,
-        .pairs = multiplies_pairs<E>(table, algorithm)};
+        .pairs = multiplies_pairs<E>(table, algorithm),
+        .samples_follow =
+            source.stride_n == c.source_length * source.stride_l && out.stride_n == c.out_length * out.stride_l};
     const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine_with(arithmetic_kernels<E>(table)));
     // In the order of Way.
     static constexpr CorrelationDriver* kDrivers[] = {
@@ -66,9 +70,9 @@ void run_correlation(
     const E* const weights = static_cast<const E*>(w) + (computed.first - c.first) / c.step;
     const AsSums<E> inits(table, bias, c.groups * c.rows);
     const int64_t samples = FoldedEnds<E>::samples(c);
-    for (int64_t n = 0; n < c.n; n += samples) {
+    for (int64_t n = 0; n < computed.n; n += samples) {
       Correlation part = computed;
-      part.n = std::min(samples, c.n - n);
+      part.n = std::min(samples, computed.n - n);
       View from = source;
       MutableView to = out;
       from.data = static_cast<const E*>(source.data) + n * source.stride_n;

@@ -76,26 +76,23 @@ inline void copy_reversed(To* to, const From* from, int64_t count) {
   for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[-i]), to[i]);
 }
 
-// A square of Count x Count elements, transposed: to[c * to_column + r] = row_at(r)[c]. Taking the upper half of
-// the rows and the lower in turn, element by element, log2(Count) times over, exchanges rows and columns.
+// A square of Count x Count elements, transposed: to[c * to_column + r] = row_at(r)[c]. A vector is loaded in pieces of
+// 16 bytes, those of the rows that it is a part of later, so that only shuffles within these are left.
 template <class T, int Count, class RowAt>
 inline __attribute__((always_inline)) void transpose_square_of(T* to, int64_t to_column, RowAt&& row_at) {
-  using V = typename VectorOf<T, Count* int(sizeof(T))>::type;
-  constexpr typename FirstIndices<Count>::type kAll;
-  V rows[Count];
-  UNROLL for (int r = 0; r < Count; ++r)
-    rows[r] = load<V>(row_at(r));
-  UNROLL for (int stage = 1; stage < Count; stage *= 2) {
-    V next[Count];
-    UNROLL for (int r = 0; r < Count / 2; ++r) {
-      next[2 * r] = in_turn(rows[r], rows[r + Count / 2], kAll, false);
-      next[2 * r + 1] = in_turn(rows[r], rows[r + Count / 2], kAll, true);
+  constexpr int kBytes = Count * int(sizeof(T)), kPieces = kBytes > 16 ? kBytes / 16 : 1, kPart = Count / kPieces;
+  UNROLL for (int piece = 0; piece < kPieces; ++piece) {
+    typename VectorOf<T, kBytes>::type columns[kPart];
+    UNROLL for (int r = 0; r < kPart; ++r) {
+      const T* rows[kPieces];
+      UNROLL for (int p = 0; p < kPieces; ++p)
+        rows[p] = row_at(p * kPart + r) + piece * kPart;
+      columns[r] = load_pieces<T, kBytes>(rows);
     }
-    UNROLL for (int r = 0; r < Count; ++r)
-      rows[r] = next[r];
+    transpose_parts<kPart>(columns);
+    UNROLL for (int c = 0; c < kPart; ++c)
+      store(to + (piece * kPart + c) * to_column, columns[c]);
   }
-  UNROLL for (int r = 0; r < Count; ++r)
-    store(to + r * to_column, rows[r]);
 }
 template <class T, int Count>
 inline void transpose_square(T* to, int64_t to_column, const T* from, int64_t from_row) {

@@ -18,7 +18,6 @@ template <class T, int Positions>
 void thin(const ThinArgs<T>& a) {
   constexpr int kWidth = kLanes<T>, kVectors = thin_rows(sizeof(T)) / kWidth;
   constexpr int kQuad = 16 / int(sizeof(T)), kParts = kWidth / kQuad;
-  constexpr typename FirstIndices<kWidth>::type kAll;
   Vector<T> sum[kVectors][Positions];
   UNROLL for (int v = 0; v < kVectors; ++v) {
     UNROLL for (int p = 0; p < Positions; ++p)
@@ -37,15 +36,7 @@ void thin(const ThinArgs<T>& a) {
       Vector<T> quad[kQuad];
       UNROLL for (int i = 0; i < kQuad; ++i)
         quad[i] = load_pieces<T, VECTOR_BYTES>(row + v * kParts, i * a.w_row);
-      UNROLL for (int stage = 1; stage < kQuad; stage *= 2) {
-        Vector<T> next[kQuad];
-        UNROLL for (int i = 0; i < kQuad / 2; ++i) {
-          next[2 * i] = in_turn_by_part<kQuad>(quad[i], quad[i + kQuad / 2], kAll, false);
-          next[2 * i + 1] = in_turn_by_part<kQuad>(quad[i], quad[i + kQuad / 2], kAll, true);
-        }
-        UNROLL for (int i = 0; i < kQuad; ++i)
-          quad[i] = next[i];
-      }
+      transpose_parts<kQuad>(quad);
       UNROLL for (int i = 0; i < kQuad; ++i) {
         if (i >= skip && i < end) multiply(v, quad[i], x + (i - skip) * Positions);
       }

@@ -126,10 +126,26 @@ inline V in_turn(V a, V b, Indices<I...> all, bool upper) {
   return in_turn_by_part<sizeof...(I)>(a, b, all, upper);
 }
 
+// Of Part vectors, each part of Part elements is a square of its own, which is transposed: taking the upper half of the
+// vectors and the lower in turn, element by element, log2(Part) times over, exchanges rows and columns.
+template <int Part, class V>
+inline __attribute__((always_inline)) void transpose_parts(V* rows) {
+  constexpr typename FirstIndices<int(sizeof(V) / sizeof(rows[0][0]))>::type kAll;
+  UNROLL for (int stage = 1; stage < Part; stage *= 2) {
+    V next[Part];
+    UNROLL for (int r = 0; r < Part / 2; ++r) {
+      next[2 * r] = in_turn_by_part<Part>(rows[r], rows[r + Part / 2], kAll, false);
+      next[2 * r + 1] = in_turn_by_part<Part>(rows[r], rows[r + Part / 2], kAll, true);
+    }
+    UNROLL for (int r = 0; r < Part; ++r)
+      rows[r] = next[r];
+  }
+}
+
 // A vector of pieces of 16 bytes, from the pointers that `from` lists, `offset` elements further.
 template <class T, int Bytes>
-inline typename VectorOf<T, Bytes>::type load_pieces(const T* const* from, int64_t offset) {
-  if constexpr (Bytes == 16)
+inline typename VectorOf<T, Bytes>::type load_pieces(const T* const* from, int64_t offset = 0) {
+  if constexpr (Bytes <= 16)
     return load<typename VectorOf<T, Bytes>::type>(*from + offset);
   else
     return joined(

@@ -5,16 +5,19 @@
 namespace torch_conv1d::cpu {
 
 Choice choose_way(
-    const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+    const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  // What sums depend on is asked of the layer as it is, whose samples may be joined for all else.
+  const Correlation c = data.samples_follow && layer.pointwise() ? layer.with_samples_joined() : layer;
   // The choice of Toom-Cook and thin is one of all taps, and so are they.
-  if (uses_fft(c, algorithm)) return {Way::fft, c};
+  if (uses_fft(layer, algorithm)) return {Way::fft, c};
   const Correlation met = c.with_met_taps();
-  if (channels_are_pairs(c, data))
+  if (channels_are_pairs(layer, data))
     return {lanes_are_innermost_rows(met, sum_bytes, data, machine) ? Way::innermost_pairs : Way::pairs, met};
-  if (uses_toom_cook(c, algorithm, sum_bytes) && !taps_are_fewer_products(c, algorithm)) return {Way::toom_cook, c};
+  if (uses_toom_cook(layer, algorithm, sum_bytes) && !taps_are_fewer_products(layer, algorithm))
+    return {Way::toom_cook, c};
   if (filters_channels(c, sum_bytes, data)) return {Way::channels, c};
   if (lanes_are_stored_weights(c, sum_bytes)) return {Way::thin_stored, c};
-  if (taps_are_rows(met, algorithm)) return {Way::tap_rows, met};
+  if (taps_are_rows(layer.with_met_taps(), algorithm)) return {Way::tap_rows, met};
   if (lanes_are_rows(c, sum_bytes)) return {Way::thin, c};
   if (has_few_positions(met.with_outside(), sum_bytes, data, machine)) return {Way::few_positions, met};
   if (lanes_are_innermost_rows(met, sum_bytes, data, machine)) return {Way::innermost, met};

@@ -241,7 +241,8 @@ std::string explain(const Conv1dProblem& p, DType dtype, Algorithm algorithm, bo
         .unit_stride = !channels_innermost,
         .narrowness = kNarrowness<E>,
         .channels_innermost = channels_innermost,
-        .pairs = multiplies_pairs<E>(*active().kernels, algorithm)};
+        .pairs = multiplies_pairs<E>(*active().kernels, algorithm),
+        .samples_follow = channels_innermost};
     const Machine machine = machine_with(arithmetic_kernels<E>(*active().kernels));
     print("forward", explain_correlation(forward_correlation(p), algorithm, kSumBytes, data, machine));
     print("grad_input", explain_correlation(grad_input_correlation(p), algorithm, kSumBytes, data, machine));

@@ -76,6 +76,7 @@ struct DataFacts {
   bool source_innermost = false;  // of the source at least; in grad_weight, of x or grad_y
   int64_t source_row = 0;         // elements from one channel of the source to the next
   bool pairs = false;             // of bfloat16 may be multiplied in the time of one product
+  bool samples_follow = false;    // on both sides, as their positions do: all positions are equally far apart
 };
 
 // The ways to carry out forward and grad_input, in the order in which they are asked for; drivers.h says what each is
@@ -98,7 +99,8 @@ struct Choice {
   Way way;
   Correlation c;  // with the taps that it computes
 };
-Choice choose_way(const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
+Choice choose_way(
+    const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
 // The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have
 // to be packed all the same.

@@ -207,9 +207,11 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
   } else {
     set_parts(1);
     const int64_t whole_bytes = panel_bytes();
-    // Of a transposed source, or to a transposed result, both sides want long runs: of positions and of channels.
+    // Of a transposed source, or to a transposed result, both sides want long runs: of positions and of all groups'
+    // channels.
     const int64_t least = data.unit_stride ? kL1Positions : kTransposedPositions;
-    while ((panel_bytes() > kL1Panel || !data.unit_stride) && plan.q_block >= 2 * least) set_parts(parts * 2);
+    const int64_t groups = data.unit_stride ? 1 : c.groups;
+    while (panel_bytes() * groups > kL1Panel && plan.q_block >= 2 * least) set_parts(parts * 2);
     if (panel_bytes() > kL1Panel) {
       const int64_t most = machine.l2_bytes / 2;
       set_parts(ceil_div(whole_bytes, most));

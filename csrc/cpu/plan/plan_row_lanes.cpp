@@ -10,6 +10,12 @@ namespace {
 
 // Positions of an item whose lanes are rows: a few tiles, which share the loads of the weights from the L2 cache.
 constexpr int64_t kInnermostPositions = 48;
+// Tiles of fewer sums than this wait for them. They have as many positions as correlate's have rows, unless samples have
+// fewer; those of correlate have all positions of several samples.
+constexpr int64_t kSumsInFlight = 8;
+// Where vectors are partly empty, correlate can be faster, in spite of turning panels and sums round: its time for a
+// vector of products, and for an element that is turned, in that of a vector of products of tiles whose lanes are rows.
+constexpr double kPanelProduct = 1.1, kTurnedElement = 0.33;
 // Rows of the result whose sums are held for all positions: four cache lines, so that the weights of a channel are read
 // in runs.
 constexpr int64_t kBandBytes = 256;
@@ -61,8 +67,18 @@ bool fill_stored_tile(const Correlation& c, int64_t sum_bytes, const Machine& ma
 }  // namespace
 
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  return data.channels_innermost && 2 * c.rows >= machine.lanes && c.rows > 1 &&
-         innermost_bytes(c, sum_bytes, 1, kInnermostPositions) <= machine.l2_bytes / 2;
+  if (!data.channels_innermost || c.rows <= 1 || 2 * c.rows < machine.lanes ||
+      innermost_bytes(c, sum_bytes, 1, kInnermostPositions) > machine.l2_bytes / 2)
+    return false;
+  const int64_t vectors = ceil_div(c.rows, machine.lanes), of_tile = std::min(vectors, machine.innermost_vectors);
+  if (c.n > 1 && has_short_rows(c) && c.q_total() * of_tile < kSumsInFlight) return false;
+  // Vectors of products for a position, in the time of full tiles.
+  const double products = double(c.channels * c.taps) / double(c.phases);
+  const double waits = std::max(double(kSumsInFlight) / double(machine.correlate_rows * of_tile), 1.0);
+  const double panel_products = kPanelProduct * double(c.rows) / double(machine.lanes) * products;
+  const double turned = double(c.channels * c.source_stride + c.rows);
+  return c.n * c.q_total() <= kFewInnermost ||
+         double(vectors) * waits * products <= panel_products + kTurnedElement * turned;
 }
 
 CorrelationPlan plan_innermost(const Correlation& c, int64_t sum_bytes, const Machine& machine) {

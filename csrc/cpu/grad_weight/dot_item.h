@@ -84,11 +84,9 @@ class DotItem {
       return add_directly(x_source, offsets, g_source, span.q_len, first_row, all_rows);
     const T* x_rows = x_.data();
     int64_t x_group = b_.ci_count * call_.layout.row;
-    if (span.packed)
-      for (int64_t group = 0; group < groups && b_.ci_count; ++group)
-        pack_panel<E>(
-            call_.c, call_.layout, call_.copy, x, n, channel + group * call_.c.channels, b_.ci_count, span.q0,
-            span.q_len, x_.data() + group * x_group);
+    if (span.packed && b_.ci_count)
+      pack_panel<E>(
+          call_.c, call_.layout, call_.copy, x, n, channel, groups * b_.ci_count, span.q0, span.q_len, x_.data());
     const T* ahead = nullptr;
     if constexpr (std::is_same_v<E, T>) {
       ahead = x_source + (span.packed ? held_ * x.stride_c : FirDotTiles<T>::kAhead);

@@ -8,6 +8,8 @@ namespace torch_conv1d::cpu {
 // Where one side is transposed, runs of this many positions on the one side, and the channels that fill an item on the
 // other.
 constexpr int64_t kTransposedPositions = 128, kTransposedBytes = 128 << 10;
+// A block of a transposed source is at least so many times as long as the way from its first tap to the last.
+constexpr int64_t kReaches = 4;
 // Positions and bytes (read and written) of an item that packs next to nothing: enough to forget what an item costs.
 constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 // Up to this many multiplications for an element of the source, copying it into a panel is a part of the work that

@@ -103,8 +103,9 @@ int64_t samples_together(
   // Gathering and scattering cost as much as an idle lane in ten; more waits where one row of a few channels has no
   // sums beside its own.
   const bool waits = c.rows == 1 && c.channels < kTapRowsChannels && c.phases == 1;
-  if (!waits && q_total > kSamplesTogether && ceil_div(q_total, machine.lanes) * machine.lanes * 10 < q_total * 11)
-    return 1;
+  const int64_t idle = ceil_div(q_total, machine.lanes) * machine.lanes - q_total;
+  const bool fills_tiles = c.taps == 1 && q_total % tile == 0, few_idle = 10 * idle < q_total;
+  if (!waits && (fills_tiles || (q_total > kSamplesTogether && few_idle))) return 1;
   const int64_t positions = c.source_length + c.last_offset() - c.first_offset();
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));

@@ -17,6 +17,8 @@ constexpr int64_t kTransformedBytes = 13 << 18, kTransformedCall = 15 << 18;
 // Channels that are transposed at a time: a tile of AVX-512; rows of more are further apart in the caches than they
 // need be.
 constexpr int64_t kTransposedChannels = 64;
+// Positions of a panel of a transposed side: sums are loaded and stored once for so many.
+constexpr int64_t kTransposedRun = 256;
 // Threads share no fewer output channels than these, where grad_y is transposed for them.
 constexpr int64_t kLeastChannels = 64;
 
@@ -96,18 +98,26 @@ class GradWeightCuts {
     const int64_t in_place_length = std::max<int64_t>(kL1Panel / x_bytes_in_place / sum_lanes, 16) * sum_lanes;
     if (is_direct || plan_.in_place)
       plan_.panel_length = std::min(r_.length, is_direct ? direct.end_length : in_place_length);
+    // Of a transposed side, positions of many groups' channels, as they lie, instead of long rows of a few.
+    const bool transposed = !data_.unit_stride && !is_direct && !plan_.in_place;
+    if (transposed) {
+      const int64_t reach = (c_.last_offset() - c_.first_offset()) / c_.source_stride;
+      const int64_t parts = std::max<int64_t>(r_.length / std::max(kTransposedRun, kReaches * reach), 1);
+      plan_.panel_length = ceil_div(ceil_div(r_.length, parts), sum_lanes) * sum_lanes;
+    }
 
-    const int64_t x_bytes = is_direct ? g_bytes() : this->x_bytes(), unit = plan_.in_place ? machine_.lanes : 1;
+    const int64_t length = transposed ? plan_.panel_length : r_.length, g_bytes = length * sum_bytes_;
+    const int64_t x_bytes = is_direct ? g_bytes : this->x_bytes(length), unit = plan_.in_place ? machine_.lanes : 1;
     const int64_t weight_bytes = c_.taps * sum_lanes * sum_bytes_;  // of one row of x and one of grad_y
     plan_.ci_block = fitting(std::max(x_bytes, weight_bytes), c_.channels);
     // Sums are met once a block, and so may be as many as fit the whole cache; grad_y passes by.
     const int64_t co_parts =
         std::max<int64_t>(ceil_div(c_.rows, fitting(plan_.ci_block * weight_bytes / 4, c_.rows)), 1);
     plan_.co_block = part_of(c_.rows, co_parts, unit);
-    plan_.g_block = fitting(g_bytes(), plan_.co_block);
+    plan_.g_block = fitting(g_bytes, plan_.co_block);
     if (!plan_.in_place && plan_.ci_block == c_.channels && plan_.co_block == c_.rows)
       plan_.group_block =
-          fitting(plan_.ci_block * x_bytes + plan_.co_block * (g_bytes() + plan_.ci_block * weight_bytes), p_.groups);
+          fitting(plan_.ci_block * x_bytes + plan_.co_block * (g_bytes + plan_.ci_block * weight_bytes), p_.groups);
     share_evenly(std::max<int64_t>(8, unit), unit);
   }
 
@@ -116,7 +126,7 @@ class GradWeightCuts {
     const int64_t c_in = std::max<int64_t>(c_.channels, 1);
     const int64_t column_bytes = c_.taps * tile() * sum_bytes_;  // sums of a channel
     const int64_t most = std::clamp<int64_t>(kOuterSumBytes / column_bytes, 1, c_in);
-    plan_.ci_block = ceil_div(c_in, ceil_div(c_in, fitting(x_bytes() * r_.runs / 2, most)));
+    plan_.ci_block = ceil_div(c_in, ceil_div(c_in, fitting(x_bytes(r_.length) * r_.runs / 2, most)));
     const int64_t tile_bytes = plan_.ci_block * column_bytes;
     plan_.co_block =
         one_block() ? c_.rows : std::min(std::max<int64_t>(kOuterSumBytes / tile_bytes, 1) * tile(), c_.rows);
@@ -127,9 +137,10 @@ class GradWeightCuts {
 
   void cut_weights() {
     plan_.co_block = c_.rows;
-    plan_.ci_block = fitting(x_bytes() * r_.runs / 2, c_.channels);
+    plan_.ci_block = fitting(x_bytes(r_.length) * r_.runs / 2, c_.channels);
     if (plan_.ci_block == c_.channels)
-      plan_.group_block = fitting((plan_.ci_block * x_bytes() + plan_.co_block * g_bytes()) * r_.runs, p_.groups);
+      plan_.group_block =
+          fitting((plan_.ci_block * x_bytes(r_.length) + plan_.co_block * r_.length * sum_bytes_) * r_.runs, p_.groups);
     const int64_t widest =
         machine_.lanes * machine_.correlate_vectors[std::min(machine_.correlate_rows, plan_.co_block)];
     // Columns pass by for every few output channels; so many at a time that these are seldom begun anew.
@@ -227,9 +238,8 @@ class GradWeightCuts {
   // Where a part is one block, sums of a few output channels are finished before the next, in the L2 cache.
   bool one_block() const { return r_.parts == r_.blocks; }
   int64_t tile() const { return 2 * machine_.lanes; }
-  // A row of a block: of x, packed, and of grad_y.
-  int64_t x_bytes() const { return PanelLayout(c_, r_.length, machine_.lanes).row * sum_bytes_; }
-  int64_t g_bytes() const { return r_.length * sum_bytes_; }
+  // A row of x, packed for so many positions.
+  int64_t x_bytes(int64_t length) const { return PanelLayout(c_, length, machine_.lanes).row * sum_bytes_; }
 
   const Conv1dProblem& p_;
   const Correlation c_;

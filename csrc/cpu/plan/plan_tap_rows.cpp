@@ -11,8 +11,6 @@ namespace {
 // As many positions of a channel at a time as memory delivers at full speed, of up to so many channels, which share
 // loading and storing the sums of a tile: of more, what is fetched ahead comes late.
 constexpr int64_t kTapRowsPositions = 2048, kTapRowsBlock = 64;
-// A block of a transposed source is so many times as long as the way from its first tap to the last.
-constexpr int64_t kReaches = 4;
 // Taps of all rows that repay packing what they meet.
 constexpr int64_t kPackedTaps = 32;
 // In products of direct sums with a tap at a position, fitted to layers of 2 to 16 rows, 24 to 512 channels, 3 to 15

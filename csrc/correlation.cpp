@@ -88,6 +88,14 @@ Correlation Correlation::with_samples_joined() const {
   return c;
 }
 
+Correlation Correlation::with_positions_as_channels() const {
+  Correlation c = *this;
+  (step == 1 ? c.channels : c.rows) *= taps;
+  (step == 1 ? c.w_channel : c.w_row) = 1;
+  c.taps = c.source_length = c.source_end = c.source_stride = c.out_length = c.phases = 1;
+  return c;
+}
+
 int64_t Correlation::unit_step() const {
   // Taps of a phase are phases / gcd(step, phases) apart, so their offsets are step / gcd(step, phases) apart.
   const int64_t between = step / std::gcd(step, phases);

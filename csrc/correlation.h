@@ -51,6 +51,16 @@ struct Correlation {
   bool pointwise() const { return taps == 1 && phases * source_stride == 1 && !first && source_length == out_length; }
   Correlation with_samples_joined() const;
 
+  // Whether the taps are as many as the positions of a row, each of which meets one of them: those of the source, for the
+  // only position of the result, or of the result, from the only one of the source; and then a layer of single taps on
+  // rows of one position, with as many channels, or rows, as there were positions of all of them.
+  bool taps_meet_a_row() const {
+    return taps > 1 && !first && !folds() &&
+           (step == 1 ? out_length == 1 && source_length == taps
+                      : step == -1 && source_length == 1 && out_length == taps);
+  }
+  Correlation with_positions_as_channels() const;
+
   constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
   constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
   constexpr int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }

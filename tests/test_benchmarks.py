@@ -228,6 +228,8 @@ def test_memory_of_a_call_is_seen() -> None:
     [
         ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "forward", "float32", "ncl"),
         ("n4_ci2048_co2048_l128_k3_s1_p1_d1_g1", "forward", "float32", "ncl"),
+        ("n64_ci200_co24_l100_k100_s1_p0_d1_g1", "forward", "float32", "ncl"),
+        ("n64_ci200_co24_l100_k100_s1_p0_d1_g1", "grad_input", "float32", "ncl"),
         ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "grad_weight", "float32", "ncl"),
         ("n8_ci512_co512_l256_k3_s1_p1_d1_g1", "train", "bfloat16", "ncl"),
         ("n1_ci1024_co1024_l40_k3_s1_p1_d1_g1", "train", "float16", "ncl"),

@@ -52,6 +52,10 @@ PROBLEMS = tuple(
         n9_ci20_co26_l2_k3_s1_p1_d1_g2
         n2_ci36_co12_l300_k3_s1_p1_d1_g1_reflect
         n3_ci21_co15_l200_k2_s2_p1_d1_g3
+        n9_ci12_co20_l17_k17_s1_p0_d1_g1
+        n6_ci8_co6_l40_k40_s3_p0_d1_g2
+        n5_ci40_co36_l4_k4_s4_p0_d1_g1
+        n7_ci30_co3_l12_k12_s1_p0_d1_g3
         """.split(),
     )
 )

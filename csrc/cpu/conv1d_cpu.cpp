@@ -61,7 +61,17 @@ void run_correlation(
         .pairs = multiplies_pairs<E>(table, algorithm),
         .samples_follow =
             source.stride_n == c.source_length * source.stride_l && out.stride_n == c.out_length * out.stride_l};
-    const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine_with(arithmetic_kernels<E>(table)));
+    const Machine machine = machine_with(arithmetic_kernels<E>(table));
+    const auto [way, computed] = choose_way(c, algorithm, sizeof(T), data, machine);
+    if (positions_are_channels(c, way, sizeof(T), machine)) {
+      const auto join = [&](auto& view, int64_t channels) {
+        const bool contiguous = view.stride_l == 1 && (view.stride_c == c.taps || channels == 1);
+        if (contiguous) view.stride_c = 1;
+        return contiguous;
+      };
+      if (c.step == 1 ? join(source, c.groups * c.channels) : join(out, c.groups * c.rows))
+        return run_correlation(c.with_positions_as_channels(), dtype, algorithm, table, source, w, bias, out);
+    }
     // In the order of Way.
     static constexpr CorrelationDriver* kDrivers[] = {
         fft_filter, innermost_pairs, correlate_pairs, toom_cook,           filter_channels, thin_stored,

@@ -1,8 +1,15 @@
+#include "../../division.h"
 #include "../fft/fft.h"
 #include "../toom_cook/toom_cook.h"
 #include "plan.h"
 
 namespace torch_conv1d::cpu {
+namespace {
+
+// Working memory of a thread.
+constexpr int64_t kChannelBytes = 4 << 20;
+
+}  // namespace
 
 Choice choose_way(
     const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
@@ -23,6 +30,16 @@ Choice choose_way(
   if (lanes_are_innermost_rows(met, sum_bytes, data, machine)) return {Way::innermost, met};
   if (tiles_end_with_rows(c, sum_bytes, data, machine)) return {Way::fir_rows, c};
   return {Way::correlate, met};
+}
+
+bool positions_are_channels(const Correlation& c, Way way, int64_t sum_bytes, const Machine& machine) {
+  const bool chains =
+      way == Way::few_positions || way == Way::innermost || way == Way::correlate || way == Way::tap_rows;
+  if (!chains || c.rows <= 1 || !c.taps_meet_a_row()) return false;
+  // Of forward, a panel as wide as a tile of correlate, and the weights.
+  const int64_t rows_of_tile = ceil_div(c.rows, ceil_div(c.rows, machine.correlate_rows));
+  const int64_t tile = machine.lanes * machine.correlate_vectors[rows_of_tile];
+  return c.step < 0 || c.channels * c.taps * (c.rows + tile) * sum_bytes <= kChannelBytes;
 }
 
 }  // namespace torch_conv1d::cpu

@@ -145,7 +145,12 @@ Words in_pairs(Words words) {
 
 Words explain_correlation(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  const bool one_position = c.source_length == 1 && c.out_length == 1;
+  if (one_position) data.channels_innermost = data.source_innermost = data.samples_follow = true;
+  if (one_position && c.pointwise()) data.unit_stride = false;
   const auto [way, computed] = choose_way(c, algorithm, sum_bytes, data, machine);
+  if (data.unit_stride && positions_are_channels(c, way, sum_bytes, machine))
+    return explain_correlation(c.with_positions_as_channels(), algorithm, sum_bytes, data, machine);
   switch (way) {
     case Way::fft:
       return explain_fft(computed);

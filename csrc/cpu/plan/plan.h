@@ -102,6 +102,10 @@ struct Choice {
 Choice choose_way(
     const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);
 
+// Whether positions should be channels, or rows, of (N, C, 1) tensors: contiguous rows have it so in memory, and this way
+// has the same sums, chains in the order of channels, then taps; as long as working memory holds so many channels.
+bool positions_are_channels(const Correlation& c, Way way, int64_t sum_bytes, const Machine& machine);
+
 // The tiles that read the source where it is, `lanes` sums in a vector, and the most positions at either end that have
 // to be packed all the same.
 struct DirectReads {

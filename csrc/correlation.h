@@ -51,9 +51,9 @@ struct Correlation {
   bool pointwise() const { return taps == 1 && phases * source_stride == 1 && !first && source_length == out_length; }
   Correlation with_samples_joined() const;
 
-  // Whether the taps are as many as the positions of a row, each of which meets one of them: those of the source, for the
-  // only position of the result, or of the result, from the only one of the source; and then a layer of single taps on
-  // rows of one position, with as many channels, or rows, as there were positions of all of them.
+  // Whether a row is as long as the kernel and meets it once: that of the source, for the only position of the result, or
+  // of the result, from the only position of the source; and then a layer of single taps on rows of one position, whose
+  // channels, or rows, are the channels and positions of the long side.
   bool taps_meet_a_row() const {
     return taps > 1 && !first && !folds() &&
            (step == 1 ? out_length == 1 && source_length == taps

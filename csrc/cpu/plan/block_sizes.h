@@ -17,6 +17,11 @@ constexpr int64_t kDirectPositions = 4096, kDirectBytes = 128 << 10;
 constexpr int64_t kDirectProducts = 16;
 // A core's share of the L3 cache holds so many times as much as its L2 cache: what is more comes from memory.
 constexpr int64_t kL2CachesOfL3 = 8;
+// Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they
+// are weights enough to meet every element of it a thousand times.
+constexpr int64_t kHeldBytes = 3 << 20;
+// Working memory of a thread, with these.
+constexpr int64_t kThreadBytes = 4 << 20;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
 // Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to

@@ -1,15 +1,11 @@
+#include <algorithm>
+
 #include "../../division.h"
 #include "../fft/fft.h"
 #include "../toom_cook/toom_cook.h"
-#include "plan.h"
+#include "block_sizes.h"
 
 namespace torch_conv1d::cpu {
-namespace {
-
-// Working memory of a thread.
-constexpr int64_t kChannelBytes = 4 << 20;
-
-}  // namespace
 
 Choice choose_way(
     const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
@@ -36,10 +32,13 @@ bool positions_are_channels(const Correlation& c, Way way, int64_t sum_bytes, co
   const bool chains =
       way == Way::few_positions || way == Way::innermost || way == Way::correlate || way == Way::tap_rows;
   if (!chains || c.rows <= 1 || !c.taps_meet_a_row()) return false;
-  // Of forward, a panel as wide as a tile of correlate, and the weights.
+  if (c.step < 0) return true;
+  // Fewer samples read weights where they are. Of others, a panel as wide as a tile of correlate, and packed weights.
   const int64_t rows_of_tile = ceil_div(c.rows, ceil_div(c.rows, machine.correlate_rows));
   const int64_t tile = machine.lanes * machine.correlate_vectors[rows_of_tile];
-  return c.step < 0 || c.channels * c.taps * (c.rows + tile) * sum_bytes <= kChannelBytes;
+  const int64_t row_bytes = c.channels * c.taps * sum_bytes;
+  return c.n > kStoredVectors * machine.lanes &&
+         row_bytes * tile + std::min(row_bytes * c.rows, kHeldBytes) <= kThreadBytes;
 }
 
 }  // namespace torch_conv1d::cpu

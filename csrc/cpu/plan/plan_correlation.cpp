@@ -16,9 +16,6 @@ constexpr int64_t kL1Positions = 512;
 // Where half of the L2 cache has no room for a panel of so many positions, those that meet each weight are too few, and a
 // part of the channels is taken at a time: one that leaves room for so many that they repay adding to sums in the result.
 constexpr int64_t kTooFewPositions = 64, kRepaidPositions = 128;
-// Packed weights that a call holds at a time. Packing a part of the source again for each such part costs little: they
-// are weights enough to meet every element of it a thousand times.
-constexpr int64_t kHeldBytes = 3 << 20;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run,
 // as forward has them, which are then read once, or a tile's few of each channel.
 constexpr int64_t kUnpackedVectors = kStoredVectors, kUnpackedVectorsOfChannels = 3;

@@ -32,6 +32,7 @@ constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kR
 constexpr int64_t kTurningRows = 64;
 // Forward packs weights by transposing them. Of fewer lanes times positions, reading them where they are is faster.
 constexpr int64_t kTransposedLanes = 64;
+constexpr int64_t kTurnedProducts = 128;
 // Positions of tiles: samples that make lower ones stand side by side in correlate instead.
 constexpr int64_t kLowTile = 4, kHighTile = 6;
 
@@ -57,17 +58,24 @@ int64_t samples_of_band(const Correlation& c, int64_t sum_bytes, const Machine& 
 
 // Whether forward's positions fill tiles of correlate that read each weight once, where it is: packing one takes longer
 // than so few products.
-bool fill_stored_tile(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+bool reads_stored_weights(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   const int64_t positions = c.n * c.q_total(), vectors = ceil_div(positions, machine.lanes);
   const int64_t lanes = vectors * machine.lanes;
-  if (vectors > kStoredVectors) return false;
+  if (vectors > kStoredVectors || c.w_row < c.w_channel) return false;
   return c.taps > 1 && lanes * sum_bytes <= 64 ? 2 * positions > lanes : 8 * positions >= 7 * lanes;
+}
+
+// The same where channels are innermost, so that a panel and results are turned round: of one sample, for sums of so many
+// products.
+bool turns_to_stored_weights(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
+  return c.n == 1 && c.channels * c.taps >= kTurnedProducts && reads_stored_weights(c, sum_bytes, machine);
 }
 
 }  // namespace
 
 bool lanes_are_innermost_rows(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   if (!data.channels_innermost || c.rows <= 1 || 2 * c.rows < machine.lanes ||
+      turns_to_stored_weights(c, sum_bytes, machine) ||
       innermost_bytes(c, sum_bytes, 1, kInnermostPositions) > machine.l2_bytes / 2)
     return false;
   const int64_t vectors = ceil_div(c.rows, machine.lanes), of_tile = std::min(vectors, machine.innermost_vectors);
@@ -125,13 +133,14 @@ bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, 
   if (2 * c.rows < std::min(positions, 2 * kTurningRows)) return false;
   if (c.n > 1 && q_total < kLowTile * ceil_div(q_total, kHighTile)) return false;
   const int64_t samples = samples_of_band(c, sum_bytes, machine);
-  if (data.channels_innermost) return samples == c.n && positions <= kFewInnermost;
+  if (data.channels_innermost)
+    return samples == c.n && positions <= kFewInnermost && !turns_to_stored_weights(c, sum_bytes, machine);
   if (c.w_row > c.w_channel) {
     // Vectors of half a cache line read each line of the weights twice; rows that meet evict each other in between.
     const int64_t vector_bytes = machine.lanes * sum_bytes;
     const bool evicted = vector_bytes < 64 && weight_rows_meet(c, sum_bytes / data.narrowness);
     return samples == c.n && !evicted && positions <= kFewForward * vector_bytes / 64 &&
-           positions * machine.lanes > kTransposedLanes && !fill_stored_tile(c, sum_bytes, machine);
+           positions * machine.lanes > kTransposedLanes && !reads_stored_weights(c, sum_bytes, machine);
   }
   if (c.phases == 1) return samples == c.n && positions <= kFewGradInput;
   return samples == c.n || samples * q_total >= kRepackedPositions;

@@ -45,17 +45,13 @@ PROBLEMS = tuple(
         n2_ci30_co120_l33_k5_s1_p3_d3_g30_circular
         n3_ci40_co80_l300_k3_s1_p1_d1_g40
         n2_ci35_co105_l61_k1_s3_p0_d1_g35
-        n5_ci20_co30_l5_k1_s1_p0_d1_g1
         n6_ci40_co33_l1_k1_s1_p0_d1_g1
-        n70_ci18_co9_l1_k1_s1_p0_d1_g3
         n7_ci24_co21_l7_k3_s1_p1_d1_g1
         n9_ci20_co26_l2_k3_s1_p1_d1_g2
         n2_ci36_co12_l300_k3_s1_p1_d1_g1_reflect
         n3_ci21_co15_l200_k2_s2_p1_d1_g3
         n9_ci12_co20_l17_k17_s1_p0_d1_g1
         n6_ci8_co6_l40_k40_s3_p0_d1_g2
-        n5_ci40_co36_l4_k4_s4_p0_d1_g1
-        n7_ci30_co3_l12_k12_s1_p0_d1_g3
         """.split(),
     )
 )

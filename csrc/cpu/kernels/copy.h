@@ -76,8 +76,8 @@ inline void copy_reversed(To* to, const From* from, int64_t count) {
   for (int64_t i = 0; i < count; ++i) from_sum(to_sum(from[-i]), to[i]);
 }
 
-// A square of Count x Count elements, transposed: to[c * to_column + r] = row_at(r)[c]. A vector is loaded in pieces of
-// 16 bytes, those of the rows that it is a part of later, so that only shuffles within these are left.
+// A square of Count x Count elements, transposed: to[c * to_column + r] = row_at(r)[c]. Vectors are loaded in pieces of 16
+// bytes from different rows, each at the place where its elements belong, so that only shuffles within pieces are left.
 template <class T, int Count, class RowAt>
 inline __attribute__((always_inline)) void transpose_square_of(T* to, int64_t to_column, RowAt&& row_at) {
   constexpr int kBytes = Count * int(sizeof(T)), kPieces = kBytes > 16 ? kBytes / 16 : 1, kPart = Count / kPieces;

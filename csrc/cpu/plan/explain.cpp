@@ -145,6 +145,7 @@ Words in_pairs(Words words) {
 
 Words explain_correlation(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
+  // Contiguous (N, C, 1) tensors have their channels innermost.
   const bool one_position = c.source_length == 1 && c.out_length == 1;
   if (one_position) data.channels_innermost = data.source_innermost = data.samples_follow = true;
   if (one_position && c.pointwise()) data.unit_stride = false;

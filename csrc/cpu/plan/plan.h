@@ -97,7 +97,7 @@ enum class Way {
 };
 struct Choice {
   Way way;
-  Correlation c;  // with the taps that it computes
+  Correlation c;  // with the taps that it computes, and samples joined
 };
 Choice choose_way(
     const Correlation& layer, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine);

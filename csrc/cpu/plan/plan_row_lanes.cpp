@@ -32,6 +32,7 @@ constexpr int64_t kFewForward = 112, kFewGradInput = 256, kFewInnermost = 56, kR
 constexpr int64_t kTurningRows = 64;
 // Forward packs weights by transposing them. Of fewer lanes times positions, reading them where they are is faster.
 constexpr int64_t kTransposedLanes = 64;
+// Where channels are innermost, so that this turns a panel and results round, sums of so many products repay it.
 constexpr int64_t kTurnedProducts = 128;
 // Positions of tiles: samples that make lower ones stand side by side in correlate instead.
 constexpr int64_t kLowTile = 4, kHighTile = 6;
@@ -65,8 +66,7 @@ bool reads_stored_weights(const Correlation& c, int64_t sum_bytes, const Machine
   return c.taps > 1 && lanes * sum_bytes <= 64 ? 2 * positions > lanes : 8 * positions >= 7 * lanes;
 }
 
-// The same where channels are innermost, so that a panel and results are turned round: of one sample, for sums of so many
-// products.
+// The same where channels are innermost; of several samples it does not pay.
 bool turns_to_stored_weights(const Correlation& c, int64_t sum_bytes, const Machine& machine) {
   return c.n == 1 && c.channels * c.taps >= kTurnedProducts && reads_stored_weights(c, sum_bytes, machine);
 }

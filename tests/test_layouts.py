@@ -50,8 +50,8 @@ PROBLEMS = tuple(
         n9_ci20_co26_l2_k3_s1_p1_d1_g2
         n2_ci36_co12_l300_k3_s1_p1_d1_g1_reflect
         n3_ci21_co15_l200_k2_s2_p1_d1_g3
-        n9_ci12_co20_l17_k17_s1_p0_d1_g1
-        n6_ci8_co6_l40_k40_s3_p0_d1_g2
+        n40_ci12_co20_l17_k17_s1_p0_d1_g1
+        n40_ci8_co6_l20_k20_s3_p0_d1_g2
         """.split(),
     )
 )

@@ -58,8 +58,8 @@ STREAMED = tuple(
         n9_ci20_co33_l5_k5_s1_p0_d1_g1
         n9_ci24_co24_l40_k4_s50_p3_d7_g2
         n9_ci130_co40_l1_k1_s1_p0_d1_g1
-        n9_ci12_co20_l17_k17_s1_p0_d1_g1
-        n9_ci8_co6_l40_k40_s3_p0_d1_g2
+        n40_ci12_co20_l17_k17_s1_p0_d1_g1
+        n40_ci8_co6_l40_k40_s3_p0_d1_g2
         n9_ci40_co40_l50_k21_s1_p0_d1_g40
         n9_ci40_co40_l100_k19_s2_p0_d1_g40
         """.split(),

@@ -21,7 +21,7 @@ constexpr int64_t kL2CachesOfL3 = 8;
 // are weights enough to meet every element of it a thousand times.
 constexpr int64_t kHeldBytes = 3 << 20;
 // Working memory of a thread, with these.
-constexpr int64_t kThreadBytes = 4 << 20;
+constexpr int64_t kWorkingBytes = 4 << 20;
 // Rows shorter than this may leave lanes of their last vector idle.
 constexpr int64_t kShortRow = 64;
 // Of so many samples side by side, a position is a cache line; rows no longer than that take longer to pack than to

@@ -38,7 +38,7 @@ bool positions_are_channels(const Correlation& c, Way way, int64_t sum_bytes, co
   const int64_t tile = machine.lanes * machine.correlate_vectors[rows_of_tile];
   const int64_t row_bytes = c.channels * c.taps * sum_bytes;
   return c.n > kStoredVectors * machine.lanes &&
-         row_bytes * tile + std::min(row_bytes * c.rows, kHeldBytes) <= kThreadBytes;
+         row_bytes * tile + std::min(row_bytes * c.rows, kHeldBytes) <= kWorkingBytes;
 }
 
 }  // namespace torch_conv1d::cpu

@@ -24,6 +24,15 @@ inline int64_t prefetch_distance(const CorrelateArgs<T>& a, int64_t width) {
   return distance + (a.taps ? a.offset[0] : 0);
 }
 
+// Fetches what a tile reads of a row, which may begin anywhere in a line: the last element of each line's length, because
+// the line of the first one is the last of the tile before.
+template <int Width, class T>
+inline __attribute__((always_inline)) void fetch_tile(const T* first) {
+  constexpr int kLine = 64 / int(sizeof(T));
+  UNROLL for (int i = 0; i < Width; i += kLine)
+    __builtin_prefetch(first + (i + kLine < Width ? i + kLine : Width) - 1);
+}
+
 // Where sums go. A copy of what the arguments say: they would be read again after every store.
 template <class T>
 struct SumsOut {
@@ -122,8 +131,7 @@ void correlate(const CorrelateArgs<T>& a) {
       w += w_tap;
     };
     const auto add_channel = [&](int64_t c) __attribute__((always_inline)) {
-      UNROLL for (int i = 0; i < kWidth; i += 64 / int(sizeof(T)))
-        __builtin_prefetch(row + ahead + i);
+      fetch_tile<kWidth>(row + ahead);
       if constexpr (!Packed) w = a.w + c * a.w_channel;
       if constexpr (SingleTap)
         add_tap(row);

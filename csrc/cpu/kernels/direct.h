@@ -21,9 +21,7 @@ constexpr int kUnitVectors = Units * int(kNarrowness<E>);
 // Lines of x that a tile prefetches: as in prefetch_distance.
 template <int Elements, class E>
 inline void prefetch_ahead(const DirectFirArgs<E>& a, const E* x) {
-  const E* ahead = x + (a.channels > 1 ? Elements : 4096 / int64_t(sizeof(E)));
-  UNROLL for (int line = 0; line < Elements; line += 64 / int(sizeof(E)))
-    __builtin_prefetch(ahead + line);
+  fetch_tile<Elements>(x + (a.channels > 1 ? Elements : 4096 / int64_t(sizeof(E))));
 }
 
 // Of float32 and float64 that gains nothing.

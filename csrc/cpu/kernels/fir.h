@@ -74,8 +74,7 @@ void fir(const CorrelateArgs<T>& a) {
     const T* x = a.x + i * kWidth;
     const T* ahead = fetched + i * kWidth;
     for (int64_t c = 0; c < a.channels; ++c, x += a.x_row, w += a.taps, ahead += fetched_row) {
-      UNROLL for (int line = 0; line < kWidth; line += 64 / int(sizeof(T)))
-        __builtin_prefetch(ahead + line);
+      fetch_tile<kWidth>(ahead);
       for (int64_t t = 0; t < a.taps; t += kChunk)
         tile.template add_chunk<kFirShared>(w + t, x, a.offset + t, a.taps - t < kChunk ? a.taps - t : kChunk);
     }

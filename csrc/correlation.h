@@ -61,8 +61,10 @@ struct Correlation {
   }
   Correlation with_positions_as_channels() const;
 
-  constexpr int64_t phase(int64_t k) const { return modulo(-(first + k * step), phases); }
-  constexpr int64_t offset(int64_t k) const { return (first + k * step + phase(k)) / phases; }
+  constexpr int64_t phase(int64_t k) const { return phases == 1 ? 0 : modulo(-(first + k * step), phases); }
+  constexpr int64_t offset(int64_t k) const {
+    return phases == 1 ? first + k * step : (first + k * step + phase(k)) / phases;
+  }
   constexpr int64_t first_offset() const { return std::min(offset(0), offset(taps - 1)); }
   constexpr int64_t last_offset() const { return std::max(offset(0), offset(taps - 1)); }
   constexpr int64_t q_total() const { return (out_length + phases - 1) / phases; }

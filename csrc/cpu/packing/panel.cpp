@@ -48,7 +48,10 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, in
     const int64_t index = c.step < 0 ? c.taps - 1 - i : i;
     taps.push_back({modulo(tap_offset[index], c.source_stride), tap_offset[index], index});
   }
-  if (!std::is_sorted(taps.begin(), taps.end())) std::sort(taps.begin(), taps.end());
+  const auto sort = [](auto& all) {  // most are in order
+    if (!std::is_sorted(all.begin(), all.end())) std::sort(all.begin(), all.end());
+  };
+  sort(taps);
   int64_t longest = 0;
   for (int64_t j = 0; j < c.taps; ++j) {
     const Tap& tap = taps[j];
@@ -69,7 +72,7 @@ PanelLayout::PanelLayout(const Correlation& c, int64_t q_len, int64_t lanes_, in
   // In the order of their offsets and equally spaced, so that the segments of a stride are the transpose of the source.
   segment_spacing = (padded(q_len) + longest * width + kAlignment - 1) / kAlignment * kAlignment;
   if (segment_spacing % 512 == 0) segment_spacing += kAlignment;
-  std::sort(segments.begin(), segments.end(), [](const Segment& a, const Segment& b) { return a.offset < b.offset; });
+  sort(segments);
   tap_at.resize(c.taps);
   for (Segment& segment : segments) {
     segment.base = row;
@@ -95,12 +98,15 @@ void pack_panel(
     SumOf<E>* panel) {
   const E* from = static_cast<const E*>(source.data) + n * source.stride_n + first_channel * source.stride_c;
   const int64_t stride = c.source_stride, first = q0 * stride, width = layout.width;
-  // Columns [begin, end) of a segment lie inside the source.
+  // Columns [begin, end) of a segment lie inside the source: of most all, which takes no division to know.
   const auto begin_of = [&](const Segment& s) {
-    return std::clamp<int64_t>(ceil_div(-(first + s.offset), stride), 0, q_len + s.extra);
+    const int64_t start = first + s.offset;
+    return start >= 0 ? 0 : std::min(ceil_div(-start, stride), q_len + s.extra);
   };
   const auto end_of = [&](const Segment& s) {
-    return std::clamp<int64_t>(ceil_div(c.source_length - first - s.offset, stride), begin_of(s), q_len + s.extra);
+    const int64_t start = first + s.offset, count = q_len + s.extra;
+    if (start + (count - 1) * stride < c.source_length) return count;
+    return std::clamp<int64_t>(ceil_div(c.source_length - start, stride), begin_of(s), count);
   };
   for (size_t i = 0; i < layout.segments.size();) {
     // Segments of consecutive offsets in rows of neighbours are copied together, as far as all of them lie inside.

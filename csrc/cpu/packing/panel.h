@@ -27,6 +27,8 @@ struct Segment {
   int64_t base;             // where it starts in the row
   int64_t extra;            // positions beyond the q_len that every tap needs
   int64_t first_tap, taps;  // that read it, counted in the order of residues and offsets
+
+  bool operator<(const Segment& other) const { return offset < other.offset; }
 };
 
 struct PanelLayout {

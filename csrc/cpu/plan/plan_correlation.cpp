@@ -183,9 +183,9 @@ CorrelationPlan plan_correlation(const Correlation& c, int64_t sum_bytes, DataFa
     const int64_t length = ceil_div(q_total, parts), unit = length > tile && threads == 1 ? tile : machine.lanes;
     return ceil_div(length, unit) * unit;
   };
-  int64_t parts = 1;
+  int64_t parts = 0;
   const auto set_parts = [&](int64_t count) {
-    parts = count;
+    if (std::exchange(parts, count) == count) return;
     plan.q_block = part(parts);
     plan.panel_length = is_direct ? std::min(plan.q_block, direct.end_length) : plan.q_block;
     plan.layout = PanelLayout(c, plan.panel_length, machine.lanes, width);

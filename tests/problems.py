@@ -224,6 +224,8 @@ EDGES = tuple(
         n2_ci16_co16_l100_k5_s2_p30x40_d8_g16_reflect
         n1_ci290_co7_l1100_k3_s1_p1_d1_g1
         n1_ci2200_co7_l141_k3_s2_p1_d1_g1
+        n1_ci770_co6_l310_k4_s1_p3x90_d31_g1
+        n1_ci5_co790_l290_k4_s1_p93x90_d31_g1
         n1_ci4300_co19_l67_k1_s1_p0_d1_g1
         n2_ci17_co4200_l70_k1_s1_p0x1_d1_g1
         n1_ci40_co9_l2100_k9_s1_p4_d1_g1

@@ -156,9 +156,9 @@ class TapRowsCall {
     const int64_t tile_width = kernels_.correlate_vectors[plan_.tiles[0].taps] * kernels_.lanes;
     fetch_meanwhile(
         args,
-        static_cast<const T*>(source_.data) + item.n0 * source_.stride_n +
+        static_cast<const E*>(source_.data) + item.n0 * source_.stride_n +
             (item.group * c_.channels + channel) * source_.stride_c + begin,
-        source_.stride_c * int64_t(sizeof(T)), length * int64_t(sizeof(T)),
+        source_.stride_c * int64_t(sizeof(E)), length * int64_t(sizeof(E)),
         rows * int64_t(plan_.tiles.size()) * ceil_div(length, tile_width), tile_width);
   }
 

@@ -181,7 +181,7 @@ struct TapRowsPlan {
   int64_t rows_held, channel_block;  // rows whose z is held at a time, and channels of a panel
   bool worth_threads;
   bool direct;       // the source is read where it is, in vectors that begin at multiples of them
-  bool from_memory;  // and is more than the caches hold
+  bool from_memory;  // it is more than the caches hold, and in rows that tiles can fetch
   std::vector<TapTile> tiles;
   int64_t first_offset;              // of the first tile
   int64_t z_row;                     // from the sums of one tap to those of the next

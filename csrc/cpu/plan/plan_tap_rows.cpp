@@ -89,7 +89,8 @@ TapRowsPlan plan_tap_rows(const Correlation& c, int64_t sum_bytes, DataFacts dat
       (c.rows == 1 && rows_spread(plan.channel_block, data.source_row * sum_bytes, read * sum_bytes, machine.l2_bytes));
   plan.direct = width == 1 && data.unit_stride && data.narrowness == 1 && zeros && in_place;
   plan.from_memory =
-      plan.direct && c.n * c.groups * c.channels * c.source_length * sum_bytes > kL2CachesOfL3 * machine.l2_bytes;
+      width == 1 && data.unit_stride &&
+      c.n * c.groups * c.channels * c.source_length * sum_bytes / data.narrowness > kL2CachesOfL3 * machine.l2_bytes;
 
   // A tile reads from its first tap to its last, and so is cut where the way to the next tap is long, unless it reads
   // all of the source anyway.

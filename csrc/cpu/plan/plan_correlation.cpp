@@ -33,6 +33,8 @@ constexpr int64_t kPassedVectors = 16;
 constexpr int64_t kMemoryProducts = 8;
 // Products for an element of the source that repay copying it where it is not aligned, or where its rows meet.
 constexpr int64_t kCopiedProducts = 32;
+// Products for an element of a strided source that repay copying it for a few samples side by side.
+constexpr int64_t kStridedProducts = 1024;
 
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
@@ -108,7 +110,10 @@ int64_t samples_together(
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
   const int64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
-  return ceil_div(c.n, ceil_div(c.n, most));
+  const int64_t together = ceil_div(c.n, ceil_div(c.n, most));
+  // The phases of a stride are one transposition of a sample, and of samples side by side a copy for each position.
+  const bool copied = c.source_stride > 1 && q_total > machine.lanes && c.rows * c.taps <= kStridedProducts;
+  return copied && together < kFewSamplesTogether ? 1 : together;
 }
 
 bool has_short_rows(const Correlation& c) {

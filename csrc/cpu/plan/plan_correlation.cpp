@@ -15,8 +15,10 @@ namespace {
 constexpr int64_t kL1Positions = 512;
 // Where half of the L2 cache has no room for a panel of so many positions, or twice as many as the way from the first tap
 // to the last, beside this way, those that meet each weight are too few, and a part of the channels is taken at a time:
-// one that leaves room for so many, or four times as many, that they repay adding to sums in the result.
+// one that leaves room for so many, or four times as many, that they repay adding to sums in the result. Of up to so many
+// products for an element of the source, long runs of it count more.
 constexpr int64_t kTooFewPositions = 64, kRepaidPositions = 128;
+constexpr int64_t kStreamedProducts = 128, kTooShortRun = 256, kLongRun = 1024;
 // Up to this many vectors of positions in all, packing the weights costs more than it saves: those of a row in a run,
 // as forward has them, which are then read once, or a tile's few of each channel.
 constexpr int64_t kUnpackedVectors = kStoredVectors, kUnpackedVectorsOfChannels = 3;
@@ -132,15 +134,18 @@ bool channels_are_pairs(const Correlation& c, DataFacts data) {
 }
 
 int64_t channels_at_a_time(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
-  const bool in_place = c.phases == 1 && data.unit_stride && data.narrowness == 1 && !data.pairs && !c.folds();
-  if (c.groups > 1 || !in_place || has_short_rows(c) || c.rows * c.taps <= kDirectProducts) return c.channels;
+  const bool sums_wait = c.phases == 1 && data.unit_stride && data.narrowness == 1 && !data.pairs && !c.folds();
+  // Of fewer products, tiles read rows where they are, and fetch ahead.
+  const int64_t read_in_place = c.taps * c.source_stride > 1 ? kMemoryProducts : kDirectProducts;
+  if (c.groups > 1 || !sums_wait || has_short_rows(c) || c.rows * c.taps <= read_in_place) return c.channels;
   const int64_t reach = (c.last_offset() - c.first_offset()) / c.source_stride;
   const auto parts = [&](int64_t positions) {
     const int64_t read = (std::min(positions, c.q_total()) + reach) * c.source_stride;
     return ceil_div(2 * c.channels * read * sum_bytes, machine.l2_bytes);
   };
-  return parts(std::max(kTooFewPositions, 2 * reach)) > 1
-             ? ceil_div(c.channels, parts(std::max(kRepaidPositions, 4 * reach)))
+  const bool streams = c.rows * c.taps <= kStreamedProducts;
+  return parts(std::max(streams ? kTooShortRun : kTooFewPositions, 2 * reach)) > 1
+             ? ceil_div(c.channels, parts(std::max(streams ? kLongRun : kRepaidPositions, 4 * reach)))
              : c.channels;
 }
 

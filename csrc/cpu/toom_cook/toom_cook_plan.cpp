@@ -14,6 +14,9 @@ namespace {
 // a product of direct sums, for which grad_y is transposed too. Fitted to 2000 layers of 2 to 1024 channels, 2 to 100
 // taps and 8 to 2000 positions, on AVX2 and AVX-512.
 constexpr double kProduct = 1.1, kTransform = 12, kWeight = 9, kSharedWeight = 6, kSum = 10, kDirectSum = 1.2;
+// A source of more bytes comes from memory, and takes so much longer to transform.
+constexpr int64_t kFarBytes = 6 << 20;
+constexpr double kFarSource = 0.4;
 // Columns fill vectors, at least those of AVX2. A run of them in grad_weight begins and ends, which takes as long as so
 // many more.
 constexpr int64_t kLanes = 8, kRunColumns = 3;
@@ -161,8 +164,9 @@ bool uses_toom_cook(const Correlation& c, Algorithm algorithm, int64_t sum_bytes
   const int64_t blocks = ceil_div(form.tiles, std::max<int64_t>(most, 1)), columns = form.tiles * form.dilation;
   const bool few_weights = form.rows * column_bytes * form.tap_groups <= kSharedBytes;
   const double rows = double(c.rows), channels = double(c.channels);
+  const bool far = c.channels * c.source_length * sum_bytes > kFarBytes;
   return double(ceil_div(columns, kLanes) * kLanes) * form.column_cost(rows, channels) +
-             double(blocks * form.halo()) * form.source_cost(channels) +
+             (double(blocks * form.halo()) + (far ? kFarSource * double(columns) : 0)) * form.source_cost(channels) +
              kWeight * double((few_weights ? 1 : blocks) * form.weights()) * rows * channels <
          double(form.length * c.taps) * rows * channels;
 }

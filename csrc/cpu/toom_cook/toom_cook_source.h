@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "../packing/fetch.h"
 #include "../packing/panel.h"
 #include "../scratch.h"
 #include "toom_cook.h"
@@ -37,6 +38,7 @@ struct ToomCookSource {
           whole_runs ? s * form.dilation : s % kToomCookOutputs * place_row + s / kToomCookOutputs * form.dilation;
     for (int64_t first = 0; first < channels; first += most) {
       const int64_t count = std::min(most, channels - first);
+      if (source.stride_l == 1) fetch(first + count, std::min(most, channels - first - count), positions);
       pack_panel<E>(
           form.source, layout, copy, source, n, first_channel + first, count, q0 * form.positions(), positions,
           panel.data());
@@ -60,6 +62,16 @@ struct ToomCookSource {
   // A panel that stays in the L1 cache on its way into the transform; of channels that are neighbours, whole cache
   // lines.
   static constexpr int64_t kPanelBytes = 16 << 10, kChannelsTransposed = 16;
+
+  // What is packed next: `count` channels from `first` on.
+  void fetch(int64_t first, int64_t count, int64_t positions) const {
+    const Correlation& c = form.source;
+    const int64_t begin =
+        std::clamp<int64_t>(q0 * form.positions() * c.source_stride + c.first_offset(), 0, c.source_length);
+    fetch_rows(
+        static_cast<const E*>(source.data) + n * source.stride_n + (first_channel + first) * source.stride_c + begin,
+        source.stride_c, count, std::min(positions * c.source_stride, c.source_length - begin));
+  }
 };
 
 }  // namespace torch_conv1d::cpu

@@ -135,8 +135,8 @@ bool channels_are_pairs(const Correlation& c, DataFacts data) {
 
 int64_t channels_at_a_time(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   const bool sums_wait = c.phases == 1 && data.unit_stride && data.narrowness == 1 && !data.pairs && !c.folds();
-  // Of fewer products, tiles read rows where they are, and fetch ahead.
-  const int64_t read_in_place = c.taps * c.source_stride > 1 ? kMemoryProducts : kDirectProducts;
+  // Of few products, tiles read rows that have no stride where they are, and fetch ahead.
+  const int64_t read_in_place = c.source_stride > 1 ? 0 : c.taps > 1 ? kMemoryProducts : kDirectProducts;
   if (c.groups > 1 || !sums_wait || has_short_rows(c) || c.rows * c.taps <= read_in_place) return c.channels;
   const int64_t reach = (c.last_offset() - c.first_offset()) / c.source_stride;
   const auto parts = [&](int64_t positions) {

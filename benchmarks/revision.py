@@ -26,6 +26,7 @@ from benchmarks.calls import (
     make_call,
     make_operands,
 )
+from benchmarks.conditions import settle_malloc
 from benchmarks.timing import Local
 from benchmarks.workloads import Workload
 from torch_conv1d import _C
@@ -96,6 +97,7 @@ def work(python: str, threads: str, isa: str) -> None:
         sys.exit(f"expected the package in {python}, got the one in {this_package()}")
     torch.set_num_threads(int(threads))
     _C.set_instruction_set(isa)
+    settle_malloc()
     contender = None
     for line in sys.stdin:
         question = json.loads(line)

@@ -101,6 +101,9 @@ void spread_taps(E* w, int64_t rows, int64_t some, int64_t first, int64_t taps) 
   for (int64_t end = rows, count; end > 0; end -= count) {
     count = std::min(kRows, end);
     E* const to = w + (end - count) * taps;
+    // Stores wait for their lines, and the hardware does not look so far back.
+    const int64_t before = std::min(kRows * taps, to - w);
+    for (int64_t i = 1; i <= before; i += 64 / int64_t(sizeof(E))) __builtin_prefetch(to - i, 1);
     std::copy_n(w + (end - count) * some, count * some, held.data());
     std::fill_n(to, count * taps, E{});
     for (int64_t k = 0; k < some; ++k)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <numeric>
+#include <utility>
 
 namespace torch_conv1d {
 
@@ -55,6 +56,17 @@ Correlation grad_input_correlation(const Conv1dProblem& p) {
   return c;
 }
 
+Correlation grad_weight_correlation(const Conv1dProblem& p) {
+  Conv1dProblem exchanged = p;
+  exchanged.n = p.c_in;
+  exchanged.c_in = p.n;
+  exchanged.stride = p.dilation;
+  exchanged.dilation = p.stride;
+  exchanged.kernel_size = p.l_out;
+  exchanged.l_out = p.kernel_size;
+  return forward_correlation(exchanged);
+}
+
 int64_t Correlation::fold_reach() const {
   if (!folds()) return 0;
   return fold == PaddingMode::replicate ? 1 : std::min(std::max(fold_left, fold_right) + 1, out_length);
@@ -93,6 +105,20 @@ Correlation Correlation::with_positions_as_channels() const {
   (step == 1 ? c.channels : c.rows) *= taps;
   (step == 1 ? c.w_channel : c.w_row) = 1;
   c.taps = c.source_length = c.source_end = c.source_stride = c.out_length = c.phases = 1;
+  return c;
+}
+
+Correlation Correlation::with_operands_exchanged() const {
+  Correlation c = *this;
+  std::swap(c.n, c.rows);
+  std::swap(c.taps, c.source_length);
+  c.source_end = c.source_length;
+  c.phases = -step;
+  c.step = phases;
+  c.first -= (c.taps - 1) * c.step;
+  c.w_channel = c.taps;
+  c.w_row = c.channels * c.taps;
+  c.w_group = c.rows * c.w_row;
   return c;
 }
 

@@ -61,6 +61,11 @@ struct Correlation {
   }
   Correlation with_positions_as_channels() const;
 
+  // grad_input of one group, without a padding mode, as the same sums in the same order with the operands exchanged: the
+  // source is w, with input channels as samples, and the kernel is grad_y, with samples as rows and, from the last
+  // position to the first, taps.
+  Correlation with_operands_exchanged() const;
+
   constexpr int64_t phase(int64_t k) const { return phases == 1 ? 0 : modulo(-(first + k * step), phases); }
   constexpr int64_t offset(int64_t k) const {
     return phases == 1 ? first + k * step : (first + k * step + phase(k)) / phases;
@@ -75,5 +80,8 @@ struct Correlation {
 
 Correlation forward_correlation(const Conv1dProblem& p);
 Correlation grad_input_correlation(const Conv1dProblem& p);
+// grad_weight of one group: the source is x, with input channels as samples and samples as channels; the kernel is
+// grad_y, [output channel][sample][position], and positions of the result are taps.
+Correlation grad_weight_correlation(const Conv1dProblem& p);
 
 }  // namespace torch_conv1d

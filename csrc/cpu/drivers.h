@@ -8,6 +8,17 @@
 
 namespace torch_conv1d::cpu {
 
+// Whatever the way; bias is of the type of the elements here.
+void run_correlation(
+    const Correlation& c,
+    DType dtype,
+    Algorithm algorithm,
+    const KernelTable& table,
+    View source,
+    const void* w,
+    const void* bias,
+    MutableView out);
+
 struct CorrelationOperands {
   const Correlation& c;
   DType dtype;
@@ -16,6 +27,7 @@ struct CorrelationOperands {
   const void* w;
   const void* bias;
   MutableView out;
+  bool one_order = false;  // of correlate: a single row is summed in the order of several
 };
 using CorrelationDriver = void(const CorrelationOperands&);
 
@@ -26,6 +38,7 @@ CorrelationDriver innermost_pairs;      // the same in products of pairs of chan
 CorrelationDriver few_positions;        // lanes are rows, each weight is read once; the bits of correlate
 CorrelationDriver correlate_thin;       // a few positions in all: lanes are rows; the bits of correlate
 CorrelationDriver thin_stored;          // the same where a position meets one tap: lanes are weights as they are stored
+CorrelationDriver filter_weights;       // grad_input with grad_y as the kernel, for long ones; the bits of correlate
 CorrelationDriver filter_channels;      // depthwise layers whose lanes are channels: channels innermost, and short rows
 CorrelationDriver fir_rows;             // one row a group, lanes are positions; the bits of correlate
 CorrelationDriver tap_rows;             // one row of many channels: taps are rows

@@ -45,7 +45,8 @@ void correlate(const CorrelationOperands& o) {
       View source = o.source;
       source.data = static_cast<const E*>(source.data) + channel * source.stride_c;
       const E* const w = static_cast<const E*>(o.w) + channel * o.c.w_channel;
-      run<E>({{part, o.dtype, o.table, source, w, channel ? nullptr : o.bias, o.out}, nullptr, channel > 0});
+      run<E>(
+          {{part, o.dtype, o.table, source, w, channel ? nullptr : o.bias, o.out, o.one_order}, nullptr, channel > 0});
     }
   });
 }

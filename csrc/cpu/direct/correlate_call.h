@@ -43,6 +43,7 @@ struct CorrelateCall {
         lead(together ? 0 : result.lead()),
         out_length(together ? c.out_length : result.out_length),
         folded(result, together),
+        one_order(o.one_order),
         goes_on(sums_go_on),
         direct_tiles(plan.direct > DirectTile::sums),
         in_place(c.phases == 1 && !direct_tiles && (together || out.stride_l == 1)),
@@ -84,6 +85,7 @@ struct CorrelateCall {
   // they are scattered.
   const int64_t lead, out_length;
   const FoldedEnds<E> folded;
+  const bool one_order;     // a single row is summed as several are
   const bool goes_on;       // the result has the sums of the channels before these
   const bool direct_tiles;  // tiles read and write the elements of tensors
   // They write sums to rows of the result; or of what is scattered, where samples are together.

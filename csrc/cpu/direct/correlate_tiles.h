@@ -125,9 +125,9 @@ class CorrelateTiles {
     for (int64_t i = 0; i < count;) {
       const int64_t width = vectors * lanes;
       // Single taps of one row share no loads.
-      const auto kernel = rows == 1 && call_.c.taps > 1 ? kernels.fir[unit_step_ + 1][vectors]
-                          : packed_weights              ? call_.tiles[rows][vectors]
-                                                        : kernels.correlate_stored[rows][vectors];
+      const auto kernel = rows == 1 && call_.c.taps > 1 && !call_.one_order ? kernels.fir[unit_step_ + 1][vectors]
+                          : packed_weights                                  ? call_.tiles[rows][vectors]
+                                                                            : kernels.correlate_stored[rows][vectors];
       int64_t tiles = wide;
       bool fits = i + tiles * width <= room;
       if (!fits && tiles > 1) {

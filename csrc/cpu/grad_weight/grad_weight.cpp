@@ -11,6 +11,8 @@
 #include <algorithm>
 
 #include "../../division.h"
+#include "../drivers.h"
+#include "../packing/grad_y_kernel.h"
 #include "../parallel.h"
 #include "../toom_cook/toom_cook_item.h"
 #include "channels_item.h"
@@ -88,6 +90,25 @@ void run(const GradWeightCall<E>& call) {
   });
 }
 
+// The forward pass whose kernel is grad_y.
+template <class E>
+void filter_by_grad_y(
+    const Conv1dProblem& p,
+    DType dtype,
+    Algorithm algorithm,
+    const KernelTable& table,
+    View grad_y,
+    View x,
+    E* grad_w) {
+  const Scratch<E> kernel(p.c_out * p.n * p.l_out);
+  copy_as_kernel(
+      kernel.data(), static_cast<const E*>(grad_y.data), p.c_out, grad_y.stride_c, p.n, grad_y.stride_n, p.l_out,
+      grad_y.stride_l);
+  run_correlation(
+      grad_weight_correlation(p), dtype, algorithm, table, {x.data, x.stride_c, x.stride_n, x.stride_l}, kernel.data(),
+      nullptr, {grad_w, p.kernel_size, p.c_in * p.kernel_size, 1});
+}
+
 }  // namespace
 
 void sum_grad_weight(
@@ -103,11 +124,16 @@ void sum_grad_weight(
   with_element(dtype, [&](auto element) {
     using E = decltype(element);
     using Call = GradWeightCall<E>;
-    if (!grad_w || !exchanges_operands(p, algorithm, sizeof(SumOf<E>), Call::facts(p, table, algorithm, grad_y, x)))
-      return run(Call(p, algorithm, table, grad_y, x, grad_w, grad_b));
-    const Conv1dProblem exchanged = exchanged_problem(p);
-    run(Call(exchanged, algorithm, table, x, grad_y, grad_w, nullptr, true));
-    if (grad_b) run(Call(p, algorithm, table, grad_y, x, nullptr, grad_b));
+    const DataFacts data = Call::facts(p, table, algorithm, grad_y, x);
+    const bool filters = grad_w && sums_by_filtering(p, algorithm, sizeof(SumOf<E>), data);
+    const bool exchanges = grad_w && !filters && exchanges_operands(p, algorithm, sizeof(SumOf<E>), data);
+    if (filters) filter_by_grad_y(p, dtype, algorithm, table, grad_y, x, static_cast<E*>(grad_w));
+    if (exchanges) {
+      const Conv1dProblem exchanged = exchanged_problem(p);
+      run(Call(exchanged, algorithm, table, x, grad_y, grad_w, nullptr, true));
+    }
+    if (filters || exchanges) grad_w = nullptr;
+    if (grad_w || grad_b) run(Call(p, algorithm, table, grad_y, x, grad_w, grad_b));
   });
 }
 

@@ -143,6 +143,12 @@ Words in_pairs(Words words) {
   return words;
 }
 
+Words with_grad_y_as_kernel(Words words, int64_t taps, int64_t positions) {
+  words.reason =
+      text(taps, " taps meet ", positions, " positions of grad_y, which is the kernel instead: ", words.reason);
+  return words;
+}
+
 Words explain_correlation(
     const Correlation& c, Algorithm algorithm, int64_t sum_bytes, DataFacts data, const Machine& machine) {
   // Contiguous (N, C, 1) tensors have their channels innermost.
@@ -157,6 +163,10 @@ Words explain_correlation(
       return explain_fft(computed);
     case Way::toom_cook:
       return explain_toom_cook(computed, sum_bytes, data, machine);
+    case Way::weights:
+      return with_grad_y_as_kernel(
+          explain_correlate(computed.with_operands_exchanged(), sum_bytes, data, machine), computed.taps,
+          computed.source_length);
     case Way::channels:
       return explain_channels(computed, sum_bytes, data, machine);
     case Way::thin_stored:
@@ -193,6 +203,9 @@ Words explain_grad_weight(
   const Conv1dProblem p = with_met_taps(all);
   const Correlation c = forward_correlation(p);
   if (uses_fft(c, algorithm)) return explain_fft(c);
+  if (sums_by_filtering(p, algorithm, sum_bytes, data))
+    return with_grad_y_as_kernel(
+        explain_correlation(grad_weight_correlation(p), algorithm, sum_bytes, data, machine), p.kernel_size, p.l_out);
   const bool exchanges = exchanges_operands(p, algorithm, sum_bytes, data);
   const Conv1dProblem summed = exchanges ? exchanged_problem(p) : p;
   const GradWeightPlan plan = plan_grad_weight(summed, algorithm, sum_bytes, data, machine);

@@ -83,6 +83,7 @@ struct DataFacts {
 // for.
 enum class Way {
   fft,
+  weights,
   innermost_pairs,
   pairs,
   toom_cook,
@@ -159,6 +160,10 @@ struct FewPositionsPlan {
 };
 bool has_few_positions(const Correlation& c, int64_t sum_bytes, DataFacts data, const Machine& machine);
 FewPositionsPlan plan_few_positions(const Correlation& c, int64_t sum_bytes, const Machine& machine);
+
+// Whether the taps of grad_input are so many more than the positions of grad_y that it should be the kernel, and w the
+// source (filter_weights.cpp).
+bool filters_weights(const Correlation& c, int64_t sum_bytes);
 
 // Whether taps are rows (tap_rows.cpp): those of a single row of many channels, and of a few in grad_input if more of a
 // row is padding than that costs. Sums depend on it, so it depends on the problem alone, and for several rows, where
@@ -267,6 +272,10 @@ struct ReductionPlan {
   bool pairs;     // outer: of positions are multiplied at a time, of bfloat16
   int64_t parts;  // consecutive blocks form a part; the sums of the parts are added in order
 };
+
+// Whether grad_weight should be the forward pass of another layer, whose kernel is grad_y (grad_weight_correlation): there
+// are so many taps that they fill lanes, and few positions.
+bool sums_by_filtering(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data);
 
 // grad_weight of a stride of 1 is that of another layer as well, in which x and grad_y have changed places: with li =
 // lo + k * dilation - pad_left, lo = li + (K - 1 - k) * dilation - ((K - 1) * dilation - pad_left). Its padding may be

@@ -35,6 +35,8 @@ constexpr int64_t kPassedVectors = 16;
 constexpr int64_t kMemoryProducts = 8;
 // Products for an element of the source that repay copying it where it is not aligned, or where its rows meet.
 constexpr int64_t kCopiedProducts = 32;
+// Products for an element of the source that repay placing it beside those of other samples, whatever they leave unread.
+constexpr int64_t kGatheredProducts = 8;
 // Products for an element of a strided source that repay copying it for a few samples side by side.
 constexpr int64_t kStridedProducts = 1024;
 
@@ -58,6 +60,9 @@ bool repays_panel(const Correlation& c, int64_t row_bytes, int64_t vector_bytes)
   const int64_t meeting = c.taps == 1 ? kL1WayBytes / 2 : kL1WayBytes;
   return (row_bytes % meeting == 0 && c.channels >= 2 * kL1Ways) || (c.taps == 1 && row_bytes % vector_bytes);
 }
+
+// Whether a row is not much longer than what reads it.
+bool gives_most(const Correlation& c) { return c.source_length <= 2 * c.q_total() * c.source_stride + kShortRow; }
 
 }  // namespace
 
@@ -113,6 +118,11 @@ int64_t samples_together(
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
   const int64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
   const int64_t together = ceil_div(c.n, ceil_div(c.n, most));
+  // Of rows that are long for what they give, lanes are all that this saves.
+  const int64_t alone_vectors = together * ceil_div(q_total, machine.lanes);
+  if (!gives_most(c) && (8 * ceil_div(together * q_total, machine.lanes) > 7 * alone_vectors ||
+                         (c.source_stride > 1 && together < kFewSamplesTogether)))
+    return 1;
   // The phases of a stride are one transposition of a sample, and of samples side by side a copy for each position.
   const bool copied = c.source_stride > 1 && q_total > machine.lanes && c.rows * c.taps <= kStridedProducts;
   return copied && together < kFewSamplesTogether ? 1 : together;
@@ -125,7 +135,7 @@ bool has_short_rows(const Correlation& c) {
   const bool crosses =
       c.rows == 1 && c.channels < kTapRowsChannels && c.phases * c.source_stride == 1 && c.unit_step() && c.taps > 4;
   return c.n > 1 && q_total > 0 && q_total < (crosses ? 2 * kShortRow : kShortRow) &&
-         c.source_length <= 2 * q_total * c.source_stride + kShortRow;
+         (gives_most(c) || kGatheredProducts * c.source_length <= c.rows * c.taps * q_total);
 }
 
 bool channels_are_pairs(const Correlation& c, DataFacts data) {

@@ -30,8 +30,12 @@ constexpr double kPairProduct = 0.6;
 constexpr int64_t kDotLength = 256;
 // What products by Toom-Cook's filtering leave of them, with its transforms.
 constexpr double kTransformedProduct = 0.6;
-// Exchanged operands place each weight on its own, and are a call beside that of the bias; they have to save a little.
+// Exchanged operands place each weight on its own. Any are a call beside that of the bias; they have to save a little.
 constexpr double kPlaced = 4.4, kCall = 8000, kExchanged = 0.95;
+// A product of neighbouring taps with grad_y as the kernel, and of taps whose source is strided; how many taps that wants,
+// for each position and in all, and of how many bytes of grad_y, which is copied.
+constexpr double kFiltered = 1.5, kFilteredStrided = 2.5;
+constexpr int64_t kTapsOfPosition = 2, kManyTaps = 32, kKernelBytes = 1 << 18;
 // Of fewer output channels, each loads and stores 64 bytes of sums for every weight and short row, and columns want to
 // be made once for all of them: which of the two is more. So many weights fill vectors.
 constexpr int64_t kColumnLength = 8, kColumnWeights = 48;
@@ -139,6 +143,17 @@ ReductionPlan plan_reduction(const Conv1dProblem& p, Algorithm algorithm, int64_
     while (r.parts > 1 && (r.blocks % r.parts || r.parts % 2)) --r.parts;
   if (2 * r.parts < most && most >= kManyParts) r.parts = most;
   return r;
+}
+
+bool sums_by_filtering(const Conv1dProblem& p, Algorithm algorithm, int64_t sum_bytes, DataFacts data) {
+  const int64_t positions = p.n * p.l_out;
+  if (p.groups > 1 || positions == 0 || p.c_in == 0 || p.kernel_size < kManyTaps ||
+      kTapsOfPosition * p.l_out > p.kernel_size || positions * p.c_out * sum_bytes > kKernelBytes)
+    return false;
+  const double vectors = double(ceil_div(p.kernel_size * sum_bytes, int64_t(64)));
+  const double products = double(positions) * double(p.c_out) * double(p.c_in) * vectors;
+  return products * (p.dilation == 1 ? kFiltered : kFilteredStrided) + kPacked * double(p.n * p.c_in * p.l_in) + kCall <
+         sum_cost(p, lanes_of(p, algorithm, sum_bytes, data), sum_bytes, data.pairs);
 }
 
 Conv1dProblem exchanged_problem(const Conv1dProblem& p) {

@@ -74,9 +74,10 @@ def test_few_terms_have_small_errors(shape: tuple[int, ...]) -> None:
     grad_y = torch.randn(n, c_out, length - taps + 1)
 
     def gradients(dtype: torch.dtype, algorithm: str) -> list[torch.Tensor]:
-        leaves = [t.to(dtype, copy=True).requires_grad_() for t in (x, w)]
+        a, b = (t.to(dtype, copy=True).requires_grad_() for t in (x, w))
         with torch_conv1d.set_algorithm(algorithm):
-            return list(torch.autograd.grad(torch_conv1d.conv1d(*leaves), leaves, grad_y.to(dtype)))
+            y = torch_conv1d.conv1d(a, b)
+            return list(torch.autograd.grad(y, (a, b), grad_y.to(dtype)))
 
     exact = gradients(torch.float64, "direct")
     for ours, direct, truth in zip(

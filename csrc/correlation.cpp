@@ -15,7 +15,7 @@ Correlation forward_correlation(const Conv1dProblem& p) {
   c.channels = p.c_in_per_group();
   c.taps = p.kernel_size;
   c.source_length = p.l_in;
-  c.source_stride = p.stride;
+  c.source_stride = p.l_out > 1 ? p.stride : 1;
   c.source_padding = p.padding_mode;
   c.source_end = p.l_in + p.pad_right;
   c.out_length = p.l_out;

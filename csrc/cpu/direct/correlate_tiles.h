@@ -41,8 +41,8 @@ class CorrelateTiles {
     CorrelateArgs<T> args;
     args.out_type = kDType<O>;
     args.to_memory = call_.plan.to_memory && call_.in_place && !call_.together;
-    args.channels = call_.pairs ? ceil_div(call_.c.channels, int64_t(2)) : call_.c.channels;
     args.taps = call_.plan.layout.phase_taps(phase);
+    args.channels = args.taps == 0 ? 0 : call_.pairs ? ceil_div(call_.c.channels, int64_t(2)) : call_.c.channels;
     args.goes_on = call_.goes_on;
     const int64_t tile_width = call_.kernels.correlate_vectors[b_.row_count(first) * joined] * call_.kernels.lanes;
     const int64_t steps = ceil_div(run.q_len * width, tile_width);  // of a tile of rows

@@ -144,7 +144,6 @@ class FewPositionsCall {
     InnermostArgs<T> args;
     args.x_step = c_.source_stride * x_row_;
     args.w_channel = c_.taps * row;
-    args.channels = channels;
     args.init = inits_ ? inits_ + group * c_.rows + first : nullptr;
     args.out_row = c_.phases * row;
     args.goes_on = channel > 0;
@@ -152,6 +151,7 @@ class FewPositionsCall {
       const int64_t tap0 = plan_.layout.phase_begin[size_t(phase)];
       args.taps = plan_.layout.phase_taps(phase);
       if (args.taps == 0 && args.goes_on) continue;
+      args.channels = args.taps == 0 ? 0 : channels;
       args.offset = offset_.data() + tap0;
       // The taps of a phase are equally far apart.
       const int64_t* tap = plan_.layout.tap_order.data() + tap0;

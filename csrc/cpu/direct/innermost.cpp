@@ -97,8 +97,8 @@ class InnermostCall {
             args.x_step = c_.source_stride * x_row;
             args.offset = offset.data() + tap0;
             args.w = packed_.of(row, rows, tap0).data;
-            args.channels = pairs_ ? ceil_div(c_.channels, int64_t(2)) : c_.channels;
             args.taps = plan_.layout.phase_taps(phase);
+            args.channels = args.taps == 0 ? 0 : pairs_ ? ceil_div(c_.channels, int64_t(2)) : c_.channels;
             args.w_tap = rows;
             args.w_channel = args.taps * rows;
             args.init = inits_ ? inits_ + row : nullptr;

@@ -38,7 +38,7 @@ constexpr int64_t kCopiedProducts = 32;
 // Products for an element of the source that repay placing it beside those of other samples, whatever they leave unread.
 constexpr int64_t kGatheredProducts = 8;
 // Products for an element of a strided source that repay copying it for a few samples side by side.
-constexpr int64_t kStridedProducts = 1024;
+constexpr int64_t kStridedProducts = 256;
 
 DirectTile tile_of(const Correlation& c, int64_t sum_bytes, bool sums) {
   // Longer chains are added in another order than that of the taps.
@@ -124,7 +124,8 @@ int64_t samples_together(
                          (c.source_stride > 1 && together < kFewSamplesTogether)))
     return 1;
   // The phases of a stride are one transposition of a sample, and of samples side by side a copy for each position.
-  const bool copied = c.source_stride > 1 && q_total > machine.lanes && c.rows * c.taps <= kStridedProducts;
+  const bool copied =
+      c.source_stride > 1 && q_total > machine.lanes && c.rows * c.taps <= kStridedProducts * c.source_stride;
   return copied && together < kFewSamplesTogether ? 1 : together;
 }
 

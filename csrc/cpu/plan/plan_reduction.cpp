@@ -94,7 +94,9 @@ GradWeightLanes lanes_of(const Conv1dProblem& p, Algorithm algorithm, int64_t su
   const GradWeightLanes others = sums_few_positions(p) ? GradWeightLanes::weights
                                  : few_channels || dot ? GradWeightLanes::positions
                                                        : GradWeightLanes::output_channels;
-  const bool groups = c.rows * c.channels > 1 && fill_lanes(c, sum_bytes) && c.source_stride <= c.taps &&
+  // Of groups of many channels on both sides, each element meets more products in tiles of its own group.
+  const bool few_products = c.rows * c.channels > 1 && std::min(c.rows, c.channels) < kOuterChannels;
+  const bool groups = few_products && fill_lanes(c, sum_bytes) && c.source_stride <= c.taps &&
                       64 * c.rows * c.channels * c.taps <= kGroupSumBytes;
   return groups && cost(GradWeightLanes::channels) < cost(others) ? GradWeightLanes::channels : others;
 }

@@ -20,6 +20,7 @@
 #include "../packing/folded_ends.h"
 #include "../parallel.h"
 #include "toom_cook_source.h"
+#include "toom_cook_weights.h"
 
 namespace torch_conv1d::cpu {
 namespace {
@@ -36,19 +37,9 @@ class ToomCookCall {
         source_(o.source),
         out_(o.out),
         plan_(plan_toom_cook(c_, sizeof(T), out_.stride_l != 1, machine_with(kernels_))),
-        row_weights_(plan_.channels * plan_.tap_groups),
-        w_(static_cast<const E*>(o.w)),
-        weights_(plan_.shared_weights ? weights_at(c_.groups, 0) : 0),
+        weights_(plan_, c_, kernels_, copy_, static_cast<const E*>(o.w)),
         folded_(c_),
-        inits_(static_cast<const T*>(o.bias)) {
-    if (plan_.shared_weights)
-      parallel_for(c_.groups * plan_.bands(), true, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t group = i / plan_.bands(), band = i % plan_.bands();
-          transform_weights(group, plan_.band(band), 0, c_.channels, weights_.data() + weights_at(group, band));
-        }
-      });
-  }
+        inits_(static_cast<const T*>(o.bias)) {}
 
   void run() const {
     const int64_t band_blocks = ceil_div(plan_.bands(), plan_.band_block);
@@ -67,72 +58,6 @@ class ToomCookCall {
   }
 
  private:
-  // Weights that stay in the L1 cache on their way into the transform.
-  static constexpr int64_t kPackedBytes = 16 << 10;
-
-  // From one point to the next in the weights of rows and channels c.
-  int64_t point_weights(int64_t rows, int64_t channels) const {
-    return channels * plan_.source_phases * plan_.tap_groups * rows + kVectorRoom;
-  }
-  // Where those of a band are, of all.
-  int64_t weights_at(int64_t group, int64_t band) const {
-    const ToomCookBand b = plan_.band(band);
-    const int64_t rows = group * plan_.rows + b.r0 * plan_.phases + b.j0 * b.channels;
-    return plan_.points * (rows * row_weights_ + (group * plan_.bands() + band) * kVectorRoom);
-  }
-
-  // Of a band and channels c, to [point][channel][tap group][j][row].
-  void transform_weights(int64_t group, const ToomCookBand& band, int64_t channel0, int64_t channels, T* to) const {
-    // Taps of a channel c in the order [t][j][r], those beyond the kernel being zeros: k, or backwards for a negative
-    // step.
-    const int64_t padded = plan_.tap_groups * plan_.taps * plan_.source_phases, rows = band.rows();
-    const int64_t of_tap = plan_.source_phases * rows, fitting = kPackedBytes / (padded * rows * int64_t(sizeof(T)));
-    const int64_t most =
-        std::clamp<int64_t>(fitting < kVectorRoom ? fitting : fitting / kVectorRoom * kVectorRoom, 1, channels);
-    const Scratch<T> packed(most * padded * rows + kVectorRoom);
-    int64_t offsets[kMaxToomCookTaps];
-    for (int64_t s = 0; s < plan_.taps; ++s) offsets[s] = s * of_tap;
-    const E* w = w_ + group * c_.w_group + band.r0 * c_.w_row + channel0 * c_.w_channel;
-    for (int64_t first = 0; first < channels; first += most, w += most * c_.w_channel) {
-      const int64_t count = std::min(most, channels - first);
-      const E* const next = w + most * c_.w_channel;
-      if (c_.step > 0) {
-        fetch_rows(next, c_.w_row, rows, most * c_.taps);
-        pack_forwards(w, rows, count, padded, packed.data());
-      } else {
-        fetch_rows(next, c_.w_channel, most, band.channels * c_.taps);
-        pack_backwards(w, band, count, padded, packed.data());
-      }
-      kernels_.transform_weight[plan_.taps](
-          {packed.data(), plan_.taps * of_tap, offsets, T(0), to + first * plan_.tap_groups * of_tap, of_tap,
-           point_weights(rows, channels), count * plan_.tap_groups, of_tap});
-    }
-  }
-
-  // Of rows that are channels of the result. Their weights follow each other as they should: one transposition of long
-  // rows, to the end of the room, from where those of each channel move to their place.
-  void pack_forwards(const E* w, int64_t rows, int64_t channels, int64_t padded, T* to) const {
-    const int64_t of_channel = c_.taps * rows, gap = padded * rows - of_channel;
-    T* from = to + gap * channels;
-    copy_.in({from, 1, rows, w, c_.w_row, 1, rows, channels * c_.taps});
-    for (int64_t channel = 0; channel < channels && gap; ++channel, from += of_channel)
-      std::fill_n(std::copy_n(from, of_channel, to + channel * padded * rows), gap, T(0));
-  }
-  void pack_backwards(const E* w, const ToomCookBand& band, int64_t channels, int64_t padded, T* to) const {
-    const int64_t rows = band.rows();
-    // Of all phases, the taps of one t follow those of the one before.
-    const bool whole = band.phases == plan_.phases;
-    std::fill_n(to, channels * padded * rows, T(0));
-    for (int64_t channel = 0; channel < channels; ++channel)
-      for (int64_t t = 0; t < plan_.tap_count; t += whole ? plan_.tap_count : 1) {
-        const int64_t left = c_.taps - t * plan_.phases - band.j0, count = whole ? left : std::min(band.phases, left);
-        if (count > 0)
-          copy_.in(
-              {to + (channel * padded + t) * rows + (count - 1) * band.channels, 1, -band.channels,
-               w + channel * c_.w_channel + left - count, c_.w_row, 1, band.channels, count});
-      }
-  }
-
   class Item {
    public:
     Item(const ToomCookCall& call, int64_t n0, int64_t group, int64_t q0, int64_t band0)
@@ -152,8 +77,7 @@ class ToomCookCall {
           row_(plan_.row(samples_, q_len_, call.kernels_.lanes)),
           source_(plan_.points * plan_.channels * row_ + kVectorRoom),
           products_(plan_.points * plan_.band_rows() * row_ + kVectorRoom),
-          weights_(
-              plan_.shared_weights ? 0 : plan_.points * call.point_weights(plan_.band_rows(), plan_.weight_channels)),
+          weights_(call.weights_.of_item()),
           place_row_(padded_row(plan_.source_positions(q_len_) / kToomCookOutputs)),
           places_(kToomCookOutputs * place_row_),
           result_row_(padded_row(plan_.source_positions(q_len_) + kToomCookOutputs * kVectorRoom)),
@@ -170,13 +94,9 @@ class ToomCookCall {
         const ToomCookBand band = plan_.band(i);
         for (int64_t first = 0; first < c_.channels; first += plan_.weight_channels) {
           const int64_t channels = std::min(plan_.weight_channels, c_.channels - first);
-          const T* weights = weights_.data();
-          if (plan_.shared_weights)
-            weights = call_.weights_.data() + call_.weights_at(group_, i);
-          else
-            call_.transform_weights(group_, band, first, channels, weights_.data());
+          const T* const weights = call_.weights_.get(group_, i, first, channels, weights_.data());
           for (int64_t point = 0; point < plan_.points; ++point)
-            multiply(band, point, first, channels, weights + point * call_.point_weights(band.rows(), channels));
+            multiply(band, point, first, channels, weights + point * call_.weights_.point(band.rows(), channels));
         }
         for (int64_t n = 0; n < samples_; ++n) write(band, n);
       }
@@ -363,9 +283,7 @@ class ToomCookCall {
   const View source_;
   const MutableView out_;
   const ToomCookPlan plan_;
-  const int64_t row_weights_;  // of a row, at a point
-  const E* const w_;
-  const Scratch<T> weights_;  // of all bands, or none
+  const ToomCookWeights<E> weights_;
   const FoldedEnds<E> folded_;
   const T* const inits_;
 };

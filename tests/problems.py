@@ -348,6 +348,45 @@ PAIRED = tuple(
     )
 )
 
+# Kernels much longer than the output, whose gradients have grad_y as the kernel: one sample and
+# many, more than are copied at a time, one position and more than share loads in one row, strides,
+# dilations and what they leave at the end of a row, taps that meet nothing but padding, a padding
+# mode, one channel on either side, more channels than are taken at a time.
+LONG_KERNELS = tuple(
+    map(
+        Problem.parse,
+        """
+        n1_ci5_co7_l70_k67_s1_p0_d1_g1
+        n9_ci3_co2_l131_k111_s1_p0_d1_g1
+        n70_ci2_co300_l70_k66_s1_p0_d1_g1
+        n300_ci1_co9_l52_k50_s1_p0_d1_g1
+        n2_ci90_co3_l83_k40_s5_p0_d2_g1
+        n3_ci2_co5_l301_k90_s2_p3x1_d3_g1
+        n1_ci4_co1_l130_k128_s1_p11x12_d1_g1
+        n4_ci20_co4_l40_k90_s1_p29x31_d1_g1
+        n2_ci30_co3_l60_k99_s9_p24_d1_g1
+        n2_ci33_co4_l90_k80_s4_p5_d1_g1_reflect
+        n2_ci40_co700_l70_k65_s1_p0_d1_g1
+        n1_ci256_co4_l403_k400_s1_p1_d1_g1
+        """.split(),
+    )
+)
+
+# Samples side by side in forward whose rows are much longer than the output: of one position and a
+# few, that fill vectors and do not, of which not all stand together.
+LONG_ROWS = tuple(
+    map(
+        Problem.parse,
+        """
+        n7_ci3_co20_l200_k198_s1_p0_d1_g1
+        n37_ci5_co16_l140_k33_s4_p0_d4_g1
+        n20_ci2_co48_l204_k100_s2_p1x2_d2_g1_circular
+        n18_ci6_co12_l997_k200_s50_p0_d4_g1
+        """.split(),
+    )
+)
+
+
 # What goes through the frequency domain: one block and several, one channel and many, lengths next
 # to those of a transform.
 FFT = tuple(

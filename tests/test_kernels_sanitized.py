@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from problems import CORPUS, FFT, PAIRED, TOOM_COOK
+from problems import CORPUS, FFT, LONG_KERNELS, LONG_ROWS, PAIRED, TOOM_COOK
 from sanitized import assert_none_wrong
 
 FOLDER = Path(__file__).parent / "kernels"
@@ -28,5 +28,6 @@ def test_random_problems_and_the_corpus_of_the_other_tests() -> None:
     make = ["make", "--no-print-directory", "-j2", "-C", str(FOLDER), f"CXX={compiler}", "build"]
     built = subprocess.run(make, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stdout[-3000:] + built.stderr[:5000]
-    problems = [str(problem) for problem in (*CORPUS, *TOOM_COOK, *PAIRED, *FFT[:2], FFT[-1])]
+    long = (*LONG_KERNELS[1:9], *LONG_ROWS[:3])
+    problems = [str(p) for p in (*CORPUS, *TOOM_COOK, *PAIRED, *FFT[:2], FFT[-1], *long)]
     assert_none_wrong(PROGRAM, [], problems[::2], problems[1::2])

@@ -117,7 +117,13 @@ int64_t samples_together(
   const int64_t fitting = machine.l2_bytes / 2 / std::max<int64_t>(c.channels * positions * sum_bytes, 1);
   const int64_t wanted = std::max(kSamplesTogether, ceil_div(tile, q_total));
   const int64_t most = std::max<int64_t>(std::min({fitting, wanted, ceil_div(c.n, threads)}), 1);
-  const int64_t together = ceil_div(c.n, ceil_div(c.n, most));
+  // As many as make the fewest vectors in all; of one row these count less than long copies.
+  const auto vectors_of = [&](int64_t samples) {
+    return ceil_div(c.n, samples) * ceil_div(samples * q_total, machine.lanes);
+  };
+  int64_t together = ceil_div(c.n, ceil_div(c.n, most));
+  for (int64_t fewer = together - 1; c.rows > 1 && 2 * fewer >= most; --fewer)
+    if (vectors_of(fewer) < vectors_of(together)) together = fewer;
   // Of rows that are long for what they give, lanes are all that this saves.
   const int64_t alone_vectors = together * ceil_div(q_total, machine.lanes);
   if (!gives_most(c) && (8 * ceil_div(together * q_total, machine.lanes) > 7 * alone_vectors ||

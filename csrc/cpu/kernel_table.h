@@ -149,8 +149,8 @@ struct ChannelFirArgs {
 
 // for t < taps, j < vectors * lanes, x(i, t) = source[i * source_step + offset[t]] + channel:
 //   sum[t * sum_row + j] += sum over i < positions of g[i * g_row + j] * x(i, t)[j]
-// One chain per sum, which goes on from one call to the next. What is read `ahead` positions later is fetched: 0:
-// nothing.
+// One chain per sum, which goes on from one call to the next. What is read `ahead` positions later is fetched, unless
+// that is 0: `fetched_rows` of the source, up to that of the last tap.
 template <class E>
 struct ChannelSumsArgs {
   const E* const* source;
@@ -162,7 +162,7 @@ struct ChannelSumsArgs {
   SumOf<E>* sum;
   int64_t sum_row;
   int64_t positions;
-  int64_t ahead;
+  int64_t ahead, fetched_rows;
 };
 
 // for r < rows, j < vectors * lanes:

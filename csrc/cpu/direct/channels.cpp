@@ -34,7 +34,7 @@ class ChannelsCall {
         source_(source),
         out_(out),
         in_place_(
-            source.stride_c == 1 && c.taps <= kTapsInPlace && c.channels == 1 &&
+            source.stride_c == 1 && c.taps <= taps_in_place(sizeof(T)) && c.channels == 1 &&
             (std::is_same_v<E, T> || (out.stride_c == 1 && c.rows == 1 && !c.folds()))),
         copies_result_(out.stride_c != 1 || c.rows > 1 || !(std::is_same_v<E, T> || in_place_)),
         plan_(

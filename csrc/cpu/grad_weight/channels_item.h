@@ -42,7 +42,8 @@ class ChannelsItem {
         sums_(rows_ * row_sums_ * width_) {}
 
   static bool x_lies_as_lanes(const GradWeightCall<E>& call, const GradWeightBlock<E>& b) {
-    return call.weights <= kTapsInPlace && lie_as_lanes(call.x, b.groups, call.c.channels, call.kernels.lanes);
+    const int64_t most = call.plan.from_memory ? taps_in_place(sizeof(T)) : kSummedTapsInPlace;
+    return call.weights <= most && lie_as_lanes(call.x, b.groups, call.c.channels, call.kernels.lanes);
   }
   static bool g_lies_as_lanes(const GradWeightCall<E>& call, const GradWeightBlock<E>& b) {
     return lie_as_lanes(call.grad_y, b.groups, call.c.rows, call.kernels.lanes);
@@ -114,11 +115,11 @@ class ChannelsItem {
             taps = std::min(kernels.channel_taps, call_.c.taps - k);
             kernels.channel_sums[taps][vectors](
                 {x, call_.p.stride, offsets.data() + k, channel * width_ + lane, its_g, g_row, sum, width_, length,
-                 k + taps == call_.c.taps ? ahead : 0});
+                 k + taps == call_.c.taps ? ahead : 0, std::min(call_.p.stride, call_.p.span())});
           }
         // The bias is one more weight, whose x is a row of ones.
         if (b_.has_bias)
-          kernels.channel_sums[1][vectors]({&ones, 0, &kNoOffset, lane, its_g, g_row, sum, width_, length, 0});
+          kernels.channel_sums[1][vectors]({&ones, 0, &kNoOffset, lane, its_g, g_row, sum, width_, length, 0, 0});
       }
       lane += vectors * lanes_;
     }

@@ -52,9 +52,17 @@ inline __attribute__((always_inline)) void channels_tile(
 }
 
 template <class E, int kPositions, int kVectors>
-inline __attribute__((always_inline)) void channels_row(const ChannelsArgs<E>& a, int64_t newest, int64_t first) {
+inline __attribute__((always_inline)) void channels_row(
+    const ChannelsArgs<E>& a, int64_t newest, int64_t passed, int64_t first) {
   constexpr int64_t kLane = kLanes<SumOf<E>>, kTile = kVectors * kLane;
   int64_t at = 0;
+  // Of those that a stride passes, tiles fetch the last row alone.
+  if (a.from_memory && kPositions == kChannelPositions && first + 2 * kPositions <= a.positions)
+    for (int64_t row = 1; row < passed; ++row)
+      for (int i = kPositions; i < 2 * kPositions; ++i) {
+        const E* const x = a.source[(first + i) * a.source_step + newest - row] + a.channel;
+        for (int64_t j = 0; j < a.channels; j += 64 / int64_t(sizeof(E))) __builtin_prefetch(x + j, 0, 2);
+      }
   for (; at + kTile <= a.channels; at += kTile) channels_tile<E, kPositions, kVectors>(a, newest, first, at);
   // Of what is less than a vector, the last ends where the channels do.
   for (; at < a.channels; at += kLane) {
@@ -70,14 +78,16 @@ template <class E, int Vectors>
 void channels(const ChannelsArgs<E>& a) {
   constexpr int kHalf = kChannelPositions / 2;
   const int64_t newest = a.taps == 0 ? 0 : a.offset[0] > a.offset[a.taps - 1] ? a.offset[0] : a.offset[a.taps - 1];
+  const int64_t reach = a.taps == 0 ? 0 : 2 * newest - a.offset[0] - a.offset[a.taps - 1];
+  const int64_t passed = reach + 1 < a.source_step ? reach + 1 : a.source_step;  // rows from one position to the next
   int64_t i = 0;
   for (; i + kChannelPositions <= a.positions; i += kChannelPositions)
-    channels_row<E, kChannelPositions, Vectors>(a, newest, i);
+    channels_row<E, kChannelPositions, Vectors>(a, newest, passed, i);
   if (i + kHalf <= a.positions) {
-    channels_row<E, kHalf, Vectors>(a, newest, i);
+    channels_row<E, kHalf, Vectors>(a, newest, passed, i);
     i += kHalf;
   }
-  for (; i < a.positions; ++i) channels_row<E, 1, Vectors>(a, newest, i);
+  for (; i < a.positions; ++i) channels_row<E, 1, Vectors>(a, newest, passed, i);
 }
 
 // Contract: ChannelFirArgs. The sharing of fir with positions as far apart as it has blocks: tap t + kFirShift meets at
@@ -135,9 +145,9 @@ void channel_sums(const ChannelSumsArgs<E>& a) {
     load_sums_of<E>(a.sum + t * a.sum_row, sum[t]);
   for (int64_t i = 0; i < a.positions; ++i) {
     if (a.ahead) {
-      const E* const x = a.source[(i + a.ahead) * a.source_step + a.offset[Taps - 1]] + a.channel;
+      const E* const* const x = a.source + (i + a.ahead) * a.source_step + a.offset[Taps - 1];
       UNROLL for (int64_t j = 0; j < Vectors * kLanes<T>; j += kLine) {
-        __builtin_prefetch(x + j, 0, 2);
+        for (int64_t row = 0; row < a.fetched_rows; ++row) __builtin_prefetch(x[-row] + a.channel + j, 0, 2);
         __builtin_prefetch(a.g + (i + a.ahead) * a.g_row + j, 0, 2);
       }
     }

@@ -230,9 +230,12 @@ bool lanes_are_stored_weights(const Correlation& c, int64_t sum_bytes);
 // once, where they belong; lanes are the weights of an output channel.
 bool sums_few_positions(const Conv1dProblem& p);
 
-// Rows of channels that so many taps read are copied next to each other: where they are, a number of bytes apart that
-// is often a power of two, they compete for the same sets of the L1 cache.
-constexpr int64_t kTapsInPlace = 8;
+// Rows of channels that so many taps read are read where they are. More taps share loads among those that are so many
+// apart, in copies next to each other: the rows themselves, a number of bytes apart that is often a power of two, compete
+// for the same sets of the L1 cache.
+constexpr int64_t taps_in_place(int64_t sum_bytes) { return 64 / sum_bytes; }
+// The same of grad_weight, if it does not come from memory.
+constexpr int64_t kSummedTapsInPlace = 8;
 
 // A depthwise layer whose lanes are channels, or one of few channels a group whose lanes are groups. An item of work
 // covers q_block positions of channel_block lanes; the last block has what is less than a vector more.

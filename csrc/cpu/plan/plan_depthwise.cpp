@@ -119,7 +119,7 @@ ChannelsPlan plan_channels(
   const int64_t tile = machine.lanes * machine.channel_vectors;
   // The rows of x that neighbouring positions share stay in the L1 cache, beside the weights if many taps do.
   const int64_t whole = c.groups / machine.lanes * machine.lanes;
-  const int64_t panel = c.taps > kTapsInPlace ? kL1Panel : 2 * kL1Panel;
+  const int64_t panel = c.taps > taps_in_place(sum_bytes) ? kL1Panel : 2 * kL1Panel;
   plan.channel_block =
       std::clamp<int64_t>(panel / (c.taps * parts * sum_bytes) / tile * tile, std::min(tile, whole), whole);
   plan.q_block = std::min(kChannelPositions, std::max<int64_t>(c.q_total(), 1));
@@ -130,8 +130,8 @@ ChannelsPlan plan_channels(
     plan.channel_block = std::min(
         plan.channel_block, std::max(kTransposedBytes / (plan.q_block * position_bytes * parts) / tile * tile, least));
   }
-  plan.from_memory =
-      c.taps <= kTapsInPlace && c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
+  plan.from_memory = c.taps <= taps_in_place(sum_bytes) &&
+                     c.n * c.groups * (c.source_length + c.out_length) * sum_bytes > machine.l2_bytes;
   const int64_t wanted = plan.worth_threads && machine.threads > 1 ? 8 * machine.threads : 1;
   const auto items = [&] { return c.n * ceil_div(whole, plan.channel_block) * ceil_div(c.q_total(), plan.q_block); };
   while (items() < wanted && plan.q_block > 16) plan.q_block = ceil_div(plan.q_block, 2);

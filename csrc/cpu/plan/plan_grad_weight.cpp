@@ -150,7 +150,7 @@ class GradWeightCuts {
   }
 
   void cut_channels() {
-    const bool copies = !data_.channels_innermost || (data_.narrowness > 1 && c_.taps > kTapsInPlace);
+    const bool copies = !data_.channels_innermost || (data_.narrowness > 1 && c_.taps > taps_in_place(sum_bytes_));
     const ChannelsPlan channels = plan_channels(c_, sum_bytes_, 1, copies, machine_);
     const bool in_place = data_.channels_innermost && c_.rows * c_.channels == 1;
     plan_.group_block = in_place ? channels.channel_block : std::min(channels.channel_block, kTransposedChannels);

@@ -45,9 +45,9 @@ inline bool weight_rows_meet(const Correlation& c, int64_t element_bytes) {
 // Sets how many row tiles are held, in equal parts, and returns of how many groups if all.
 int64_t hold_weights(const Correlation& c, int64_t sum_bytes, CorrelationPlan& plan);
 
-// How many samples stand side by side in a panel: as few as fill a tile, so that a tile meets neighbouring positions,
-// whose taps share their loads; in equal numbers, so that no panel has lanes for samples that are not there. A panel
-// fits half of the L2 cache.
+// How many samples stand side by side in a panel: about as few as fill a tile, so that a tile meets neighbouring
+// positions, whose taps share their loads; in panels that make the fewest vectors in all, lanes for samples that are not
+// there included. A panel fits half of the L2 cache.
 int64_t samples_together(
     const Correlation& c, int64_t sum_bytes, const Machine& machine, int64_t tile, int64_t threads);
 // From so many on, gathering them costs less than the ends of rows that are read where they are.
